@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SKV_API_ENGINE_H
+#define SKV_API_ENGINE_H
+
+/*
+ * engine: what every map behind a shmkv handle can do.
+ *
+ * The api layer checks arguments, converts between values and msgpack, refuses closed and
+ * forked handles, and then calls one of these. An engine sees keys and values as bytes
+ * and answers with the codes of shmkv.h. A NULL member means -EOPNOTSUPP.
+ */
+
+#include <shmkv/inspect.h>
+#include <shmkv/shmkv.h>
+
+struct skv_key {
+	const void *data;
+	size_t len; /* 1..SHMKV_KEY_MAX, checked by the caller */
+};
+
+/* The first bytes of a packed value are enough to know its type, a scalar, or where the
+ * payload of text and bytes begins. */
+#define SKV_HEAD_MAX 16u
+
+/* Where a read puts what it found. */
+struct skv_sink {
+	/* in */
+	void *buf;
+	size_t cap;
+	/* How many bytes at the front of the value are not wanted in @buf (a str or bin
+	 * header), or NULL. Called with a private copy of the head; may be called again when
+	 * the read is retried. A return value above @len of the whole value counts as @len. */
+	size_t (*skip)(const uint8_t *head, size_t head_len);
+	/* out: valid with 0 and, but for buf, with -ENOBUFS */
+	uint8_t head[SKV_HEAD_MAX];
+	size_t head_len;  /* min(value_len, SKV_HEAD_MAX) */
+	size_t value_len; /* of the whole packed value */
+	size_t buf_len;   /* value_len minus what was skipped */
+	uint64_t token;
+};
+
+/* A packed value in two pieces, so that payload is not copied before it is stored. */
+struct skv_bytes {
+	uint8_t head[SKV_HEAD_MAX];
+	size_t head_len;
+	const void *data;
+	size_t len;
+};
+
+enum skv_write_mode {
+	SKV_WRITE_PUT,
+	SKV_WRITE_ADD,
+	SKV_WRITE_REPLACE,
+	SKV_WRITE_CAS,
+};
+
+/* A new value made from the old one: head, then a stretch of the old value, then tail. */
+struct skv_splice {
+	uint8_t head[SKV_HEAD_MAX];
+	size_t head_len;
+	size_t keep_off, keep_len; /* in the old packed value; 0, 0 when there was none */
+	const void *tail;
+	size_t tail_len;
+};
+
+/*
+ * Decides the new value. @head: a private copy of the first @head_len bytes of the old
+ * packed value of @old_len bytes, or NULL when the key is absent. Returns 0 or the code
+ * that the operation shall answer. Called again whenever the operation is retried; what
+ * it saw last is what was committed.
+ */
+typedef int skv_splice_fn(void *arg, const uint8_t *head, size_t head_len, size_t old_len,
+			  struct skv_splice *ret_splice);
+
+struct skv_engine {
+	const char *scheme; /* "shm" */
+
+	int (*create)(const char *name, const struct shmkv_options *opts, void **ret_map);
+	int (*attach)(const char *name, unsigned int flags, void **ret_map);
+	void (*detach)(void *map);
+	/* In a forked child: free private memory, touch nothing shared. */
+	void (*abandon)(void *map);
+	int (*unlink)(const char *name);
+	int (*list)(int (*fn)(const char *name, void *arg), void *arg);
+
+	int (*get)(void *map, const struct skv_key *key, struct skv_sink *sink);
+	int (*exists)(void *map, const struct skv_key *key);
+	int (*write)(void *map, const struct skv_key *key, enum skv_write_mode mode,
+		     uint64_t token, const struct skv_bytes *value, uint64_t *ret_token);
+	int (*update)(void *map, const struct skv_key *key, skv_splice_fn *fn, void *arg,
+		      uint64_t *ret_token);
+	/* @sink NULL: just remove; otherwise the removed value goes there. */
+	int (*remove)(void *map, const struct skv_key *key, struct skv_sink *sink);
+	int (*count)(void *map, uint64_t *ret_count);
+	int (*clear)(void *map, uint64_t *ret_removed);
+
+	int (*scan_begin)(void *map, uint64_t cursor, void **ret_scan);
+	int (*scan_next)(void *scan, struct shmkv_entry *ret_entry);
+	uint64_t (*scan_cursor)(const void *scan);
+	void (*scan_end)(void *scan);
+
+	int (*info)(void *map, struct shmkv_info *info); /* a whole structure, name filled by api */
+	int (*recover)(void *map, struct shmkv_recovery *report);
+	int (*maintain)(void *map);
+	int (*check)(void *map, void (*fn)(const char *violation, void *arg), void *arg,
+		     struct shmkv_audit *audit);
+	int (*layout)(void *map, int (*fn)(const struct shmkv_layout_item *item, void *arg),
+		      void *arg);
+};
+
+extern const struct skv_engine skv_engine_shm;
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/atomic.h"
+
+#include <errno.h>
+#include <string.h>
+
+/*
+ * Up to this many bytes relaxed 8-byte words are as fast as anything (32 bytes: equal,
+ * 256: 12 ns against 10); beyond it the string instruction wins by a factor of seven at 4 KiB.
+ */
+#define COPY_WORDS_MAX 256u
+
+#if defined(__x86_64__) && !defined(SKV_ATOMIC_TSAN)
+#define HAVE_STRING_COPY 1
+static void string_copy(void *dst, const void *src, size_t len)
+{
+	/* Opaque to the compiler, so it may neither re-read the source nor assume that it
+	 * holds still; plain memcpy would permit both. */
+	__asm__ __volatile__("rep movsb" : "+D"(dst), "+S"(src), "+c"(len) : : "memory");
+}
+#endif
+
+static uint64_t load_bytes(const unsigned char *p, size_t len)
+{
+	uint64_t w = 0;
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		w |= (uint64_t)__atomic_load_n(p + i, __ATOMIC_RELAXED) << (8 * i);
+	return w;
+}
+
+void skv_copy_from_shared(void *dst, const void *src, size_t len)
+{
+	unsigned char *d = dst;
+	const unsigned char *s = src;
+	uint64_t w;
+
+#ifdef HAVE_STRING_COPY
+	if (len > COPY_WORDS_MAX) {
+		string_copy(dst, src, len);
+		return;
+	}
+#endif
+	while (len > 0 && ((uintptr_t)s & 7)) {
+		*d++ = __atomic_load_n(s++, __ATOMIC_RELAXED);
+		len--;
+	}
+	for (; len >= 8; len -= 8, d += 8, s += 8) {
+		w = __atomic_load_n((const uint64_t *)(const void *)s, __ATOMIC_RELAXED);
+		memcpy(d, &w, 8);
+	}
+	for (; len > 0; len--)
+		*d++ = __atomic_load_n(s++, __ATOMIC_RELAXED);
+}
+
+void skv_copy_to_shared(void *dst, const void *src, size_t len)
+{
+	unsigned char *d = dst;
+	const unsigned char *s = src;
+	uint64_t w;
+
+#ifdef HAVE_STRING_COPY
+	if (len > COPY_WORDS_MAX) {
+		string_copy(dst, src, len);
+		return;
+	}
+#endif
+	while (len > 0 && ((uintptr_t)d & 7)) {
+		__atomic_store_n(d++, *s++, __ATOMIC_RELAXED);
+		len--;
+	}
+	for (; len >= 8; len -= 8, d += 8, s += 8) {
+		memcpy(&w, s, 8);
+		__atomic_store_n((uint64_t *)(void *)d, w, __ATOMIC_RELAXED);
+	}
+	for (; len > 0; len--)
+		__atomic_store_n(d++, *s++, __ATOMIC_RELAXED);
+}
+
+void skv_copy_shared(void *dst, const void *src, size_t len)
+{
+	unsigned char *d = dst;
+	const unsigned char *s = src;
+
+#ifdef HAVE_STRING_COPY
+	string_copy(dst, src, len);
+	(void)d;
+	(void)s;
+#else
+	while (len-- > 0)
+		__atomic_store_n(d++, __atomic_load_n(s++, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+#endif
+}
+
+bool skv_equal_shared(const void *shared, const void *key, size_t len)
+{
+	const unsigned char *s = shared;
+	const unsigned char *k = key;
+	uint64_t w;
+
+	/* Keys lie on 8-byte boundaries in a record. */
+	for (; len >= 8; len -= 8, s += 8, k += 8) {
+		memcpy(&w, k, 8);
+		if (__atomic_load_n((const uint64_t *)(const void *)s, __ATOMIC_RELAXED) != w)
+			return false;
+	}
+	w = 0;
+	memcpy(&w, k, len);
+	return len == 0 || load_bytes(s, len) == w;
+}
+
+const char *skv_atomic_name(void)
+{
+#ifdef SKV_ATOMIC_CK
+	return "ck";
+#else
+	return "builtin";
+#endif
+}
+
+int skv_atomic_selftest(void)
+{
+	static const struct skv_pair a = { 1, 2 }, b = { 3, 4 }, half = { 1, 4 };
+	struct skv_pair p = a;
+	uint64_t w = 7;
+
+	if (skv_cas(&w, 6, 8) || w != 7 || !skv_cas(&w, 7, 8) || w != 8)
+		return -EOPNOTSUPP;
+	if (skv_cas_pair(&p, half, b) || p.lo != 1 || p.hi != 2)
+		return -EOPNOTSUPP;
+	if (!skv_cas_pair(&p, a, b) || p.lo != 3 || p.hi != 4)
+		return -EOPNOTSUPP;
+	return 0;
+}

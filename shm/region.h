@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SKV_SHM_REGION_H
+#define SKV_SHM_REGION_H
+
+/*
+ * region: the segment as a mapped file: made, published, attached, reserved, removed.
+ *
+ * The only module, with peer, that makes system calls on the segment. It knows the
+ * geometry in the superblock and nothing of what the tables hold.
+ */
+
+#include "shm/layout.h"
+
+#include <shmkv/shmkv.h>
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* The numbers of the superblock, recomputed or checked against the file at attach: later
+ * reads use this copy and never trust the shared one again. */
+struct skv_geometry {
+	uint64_t segment_bytes;
+	uint64_t max_bytes;
+	uint64_t process_off;
+	uint64_t context_off;
+	uint64_t class_off;
+	uint64_t dir_off;
+	uint64_t cell_off;
+	uint64_t bitmap_off;
+	uint64_t summary_off;
+	uint64_t chunk_off;
+	uint32_t n_processes;
+	uint32_t n_contexts;
+	uint32_t n_chunks;
+	uint32_t hash_kind;
+	uint32_t level_min;
+	uint32_t level_max;
+};
+
+struct skv_region {
+	uint8_t *base;
+	bool read_only;
+	struct skv_geometry geo;
+	uint64_t hash_k0, hash_k1, block_secret; /* copies */
+
+	/* The description the mapping was made from; peer.c locks through it and closes it:
+	 * the lock then lives exactly as long as the mapping. -1 when closed. */
+	int map_fd;
+	/* Another description of the same file, for asking about locks. May have been closed or
+	 * replaced by the application: used only through skv_region_fd. */
+	int aux_fd;
+	dev_t dev;
+	ino_t ino;
+	char name[SHMKV_NAME_MAX + 1];
+};
+
+static inline struct skv_superblock *skv_region_super(const struct skv_region *region)
+{
+	return (struct skv_superblock *)(void *)region->base;
+}
+
+/*
+ * skv_region_plan - geometry for what a caller asked for
+ * @opts: complete options, defaults already filled in; ranges are checked here
+ * @ret_geo: the plan
+ *
+ * Returns 0 or -EINVAL.
+ */
+int skv_region_plan(const struct shmkv_options *opts, struct skv_geometry *ret_geo);
+
+/*
+ * skv_region_new - an unnamed, mapped segment with its fixed tables reserved and zeroed
+ * @geo: from skv_region_plan
+ * @mode: permission bits, set exactly
+ * @ret_region: filled; superblock written except for what index and arena set up
+ *
+ * Nothing is visible to anybody until skv_region_publish. If the process dies the kernel
+ * frees it. Returns 0, -ENOSPC, -EACCES, -EOPNOTSUPP, -ENOMEM, -EMFILE, -EIO.
+ */
+int skv_region_new(const struct skv_geometry *geo, uint32_t mode, struct skv_region *ret_region);
+
+/* skv_region_publish - give the segment its name, atomically; -EEXIST if it is taken */
+int skv_region_publish(struct skv_region *region, const char *name);
+
+/*
+ * skv_region_attach - map an existing segment and check its header
+ *
+ * Every number is checked against the file's size and against each other before it is
+ * used. Returns the lifecycle codes of shmkv_attach.
+ */
+int skv_region_attach(const char *name, bool read_only, struct skv_region *ret_region);
+
+/* skv_region_detach - unmap and close; accepts a region that is half built */
+void skv_region_detach(struct skv_region *region);
+
+/* skv_region_abandon - in a forked child, where the mapping does not exist: close only */
+void skv_region_abandon(struct skv_region *region);
+
+/*
+ * skv_region_reserve - take memory from the system for a stretch of the file
+ * @off, @len: bytes; widened to whole pages
+ *
+ * Idempotent, may be repeated and raced. Returns 0, -ENOSPC (nothing may be touched), -EIO.
+ * A process that dies half-way leaves pages that a later call finds present.
+ */
+int skv_region_reserve(struct skv_region *region, uint64_t off, uint64_t len);
+
+/*
+ * skv_region_fd - a descriptor of this file for lock queries
+ *
+ * Validates aux_fd by device and inode, or opens the name again. Returns a descriptor
+ * owned by the region, or -EBADF when the file cannot be reached any more.
+ */
+int skv_region_fd(struct skv_region *region);
+
+int skv_region_unlink(const char *name);
+int skv_region_list(int (*fn)(const char *name, void *arg), void *arg);
+
+#endif

@@ -16,6 +16,9 @@
 extern "C" {
 #endif
 
+/* Exported, also from a build that hides everything by default. */
+#pragma GCC visibility push(default)
+
 /* Set .size before the call; members beyond it are not written. Bytes unless said. */
 struct shmkv_info {
 	size_t size;
@@ -141,6 +144,8 @@ struct shmkv_layout_item {
  */
 int shmkv_layout(struct shmkv *kv, int (*fn)(const struct shmkv_layout_item *item, void *arg),
 		 void *arg);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

@@ -60,6 +60,9 @@
 extern "C" {
 #endif
 
+/* Exported, also from a build that hides everything by default. */
+#pragma GCC visibility push(default)
+
 #define SHMKV_VERSION_MAJOR 0
 #define SHMKV_VERSION_MINOR 1
 #define SHMKV_VERSION_PATCH 0
@@ -366,6 +369,8 @@ int shmkv_value_decode(const void *data, size_t len, struct shmkv_value *ret_val
  * -EFBIG (text or bytes of 4 GiB or more).
  */
 int shmkv_value_encode(struct shmkv_value value, void *buf, size_t cap, size_t *ret_len);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * inspect-calls: the public calls for operators and tests.
+ *
+ * The engine fills a whole structure of ours; the caller's, perhaps of another version, gets
+ * as much of it as fits. Members that only a newer caller knows stay as they were.
+ */
+#include "api/handle.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Both structures begin with their size; the caller's stays what it was. */
+static void copy_sized(void *dst, const void *src, size_t src_size)
+{
+	size_t size;
+
+	memcpy(&size, dst, sizeof(size));
+	if (size > src_size)
+		size = src_size;
+	memcpy((char *)dst + sizeof(size), (const char *)src + sizeof(size), size - sizeof(size));
+}
+
+int shmkv_info(struct shmkv *kv, struct shmkv_info *info)
+{
+	struct shmkv_info ours = { .size = sizeof(ours) };
+	int r;
+
+	if (!info || info->size < sizeof(info->size))
+		return -EINVAL;
+	r = skv_handle_check(kv);
+	if (r < 0)
+		return r;
+	if (!kv->engine->info)
+		return -EOPNOTSUPP;
+	r = kv->engine->info(kv->map, &ours);
+	if (r < 0)
+		return r;
+
+	snprintf(ours.name, sizeof(ours.name), "%s", kv->name);
+	snprintf(ours.engine, sizeof(ours.engine), "%s", kv->engine->scheme);
+	ours.read_only = kv->read_only;
+	copy_sized(info, &ours, sizeof(ours));
+	return 0;
+}
+
+int shmkv_recover(struct shmkv *kv, struct shmkv_recovery *report)
+{
+	struct shmkv_recovery ours = { .size = sizeof(ours) };
+	int r;
+
+	if (!report || report->size < sizeof(report->size))
+		return -EINVAL;
+	r = skv_handle_check_write(kv);
+	if (r < 0)
+		return r;
+	if (!kv->engine->recover)
+		return -EOPNOTSUPP;
+	r = kv->engine->recover(kv->map, &ours);
+	if (r < 0)
+		return r;
+	copy_sized(report, &ours, sizeof(ours));
+	return 0;
+}
+
+int shmkv_maintain(struct shmkv *kv)
+{
+	int r;
+
+	r = skv_handle_check_write(kv);
+	if (r < 0)
+		return r;
+	return kv->engine->maintain ? kv->engine->maintain(kv->map) : -EOPNOTSUPP;
+}
+
+int shmkv_check(struct shmkv *kv, void (*fn)(const char *violation, void *arg), void *arg,
+		struct shmkv_audit *audit)
+{
+	struct shmkv_audit ours = { .size = sizeof(ours) };
+	int r;
+
+	if (!audit || audit->size < sizeof(audit->size))
+		return -EINVAL;
+	r = skv_handle_check(kv);
+	if (r < 0)
+		return r;
+	if (!kv->engine->check)
+		return -EOPNOTSUPP;
+	r = kv->engine->check(kv->map, fn, arg, &ours);
+	/* What was found is the answer also when it is bad. */
+	if (r == 0 || r == -EBADMSG)
+		copy_sized(audit, &ours, sizeof(ours));
+	return r;
+}
+
+int shmkv_layout(struct shmkv *kv, int (*fn)(const struct shmkv_layout_item *item, void *arg),
+		 void *arg)
+{
+	int r;
+
+	if (!fn)
+		return -EINVAL;
+	r = skv_handle_check(kv);
+	if (r < 0)
+		return r;
+	return kv->engine->layout ? kv->engine->layout(kv->map, fn, arg) : -EOPNOTSUPP;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SKV_API_PACKED_H
+#define SKV_API_PACKED_H
+
+/*
+ * packed: between struct shmkv_value and the bytes that engines store.
+ *
+ * What comes from callers is checked before it is stored; what comes from an engine was in
+ * memory that others write, so it is checked again before a caller sees it.
+ */
+
+#include "api/engine.h"
+#include "codec/msgpack.h"
+
+/*
+ * skv_packed_from_value - the bytes to store for a value
+ * @ret_bytes: the data of @value stays borrowed
+ *
+ * Returns 0, -EINVAL (unknown type, or no data where a length says so), -EILSEQ (PACKED that
+ * is not one object) or -EFBIG.
+ */
+int skv_packed_from_value(const struct shmkv_value *value, struct skv_bytes *ret_bytes);
+
+/*
+ * skv_packed_item - the head of the value that a read found
+ * @sink: after an engine answered 0 or -ENOBUFS
+ *
+ * Returns 0, or -EBADMSG when it is no head or does not agree with the value's length. The
+ * inside of arrays and maps is not looked at.
+ */
+int skv_packed_item(const struct skv_sink *sink, struct skv_msgpack_item *ret_item);
+
+/* The same for the first bytes of a value of @value_len bytes. */
+int skv_packed_item_of(const uint8_t *head, size_t head_len, size_t value_len,
+		       struct skv_msgpack_item *ret_item);
+
+/* A value of the item's type: scalars complete, data NULL and len 0 for the rest. */
+struct shmkv_value skv_packed_scalar(const struct skv_msgpack_item *item);
+
+/* A read's whole object in @sink->buf, nothing skipped: 0 or -EBADMSG. */
+int skv_packed_check(const struct skv_sink *sink);
+
+#endif

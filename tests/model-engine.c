@@ -1,0 +1,699 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/model-engine.h"
+
+#include "api/engine-table.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct entry {
+	uint64_t hash;
+	uint8_t *key;
+	size_t key_len;
+	uint8_t *value;
+	size_t value_len;
+	uint64_t token;
+};
+
+struct model {
+	pthread_mutex_t lock;
+	char name[SHMKV_NAME_MAX + 1];
+	struct shmkv_options opts;
+	bool linked; /* has a name */
+	unsigned int n_attached;
+	struct entry *entries; /* sorted by hash, then key */
+	size_t n_entries;
+	uint64_t used_bytes;
+	uint64_t last_token;
+	uint64_t inserts, updates, deletes;
+	struct model *next;
+};
+
+/* The api layer refuses writes through a read-only handle; here all maps are alike. */
+struct model_map {
+	struct model *model;
+};
+
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct model *registry;
+
+/* ---- the array ------------------------------------------------------------------- */
+
+/* FNV-1a. Bit 0 stays clear, so that no hash is UINT64_MAX, the cursor of the end. */
+static uint64_t hash_of(const void *key, size_t len)
+{
+	const uint8_t *bytes = key;
+	uint64_t hash = 0xcbf29ce484222325;
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		hash = (hash ^ bytes[i]) * 0x100000001b3;
+	return hash & ~(uint64_t)1;
+}
+
+static int order(uint64_t hash, const void *key, size_t key_len, const struct entry *entry)
+{
+	int r;
+
+	if (hash != entry->hash)
+		return hash < entry->hash ? -1 : 1;
+	r = memcmp(key, entry->key, key_len < entry->key_len ? key_len : entry->key_len);
+	if (r != 0)
+		return r;
+	return key_len < entry->key_len ? -1 : key_len > entry->key_len;
+}
+
+/* The first entry that is not before the given one. */
+static size_t lower_bound(const struct model *m, uint64_t hash, const void *key, size_t key_len)
+{
+	size_t lo = 0, hi = m->n_entries, mid;
+
+	while (lo < hi) {
+		mid = lo + (hi - lo) / 2;
+		if (order(hash, key, key_len, &m->entries[mid]) > 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static struct entry *find(struct model *m, const struct skv_key *key)
+{
+	uint64_t hash = hash_of(key->data, key->len);
+	size_t i = lower_bound(m, hash, key->data, key->len);
+
+	if (i == m->n_entries || order(hash, key->data, key->len, &m->entries[i]) != 0)
+		return NULL;
+	return &m->entries[i];
+}
+
+static uint64_t cost(size_t key_len, size_t value_len)
+{
+	return MODEL_ENTRY_BYTES + (uint64_t)key_len + value_len;
+}
+
+/* May the key hold a value of this length? */
+static int room_for(const struct model *m, size_t key_len, const struct entry *old,
+		    uint64_t value_len)
+{
+	uint64_t used = m->used_bytes;
+
+	if (cost(key_len, value_len) > m->opts.max_bytes)
+		return -EFBIG;
+	if (old)
+		used -= cost(old->key_len, old->value_len);
+	return used + cost(key_len, value_len) > m->opts.max_bytes ? -ENOSPC : 0;
+}
+
+static int insert(struct model *m, const struct skv_key *key, struct entry **ret_entry)
+{
+	uint64_t hash = hash_of(key->data, key->len);
+	size_t i = lower_bound(m, hash, key->data, key->len);
+	struct entry *grown;
+	uint8_t *copy;
+
+	copy = malloc(key->len);
+	grown = realloc(m->entries, (m->n_entries + 1) * sizeof(*grown));
+	if (grown)
+		m->entries = grown;
+	if (!copy || !grown) {
+		free(copy);
+		return -ENOMEM;
+	}
+	memcpy(copy, key->data, key->len);
+	memmove(&grown[i + 1], &grown[i], (m->n_entries - i) * sizeof(*grown));
+	m->n_entries++;
+	grown[i] = (struct entry){ .hash = hash, .key = copy, .key_len = key->len };
+	*ret_entry = &grown[i];
+	return 0;
+}
+
+/* @old may be NULL; takes @value over when it answers 0. */
+static int assign(struct model *m, const struct skv_key *key, struct entry *old, uint8_t *value,
+		  size_t value_len, uint64_t *ret_token)
+{
+	int r;
+
+	r = room_for(m, key->len, old, value_len);
+	if (r < 0)
+		return r;
+	if (old) {
+		m->used_bytes -= cost(old->key_len, old->value_len);
+		m->updates++;
+	} else {
+		r = insert(m, key, &old);
+		if (r < 0)
+			return r;
+		m->inserts++;
+	}
+	free(old->value);
+	old->value = value;
+	old->value_len = value_len;
+	old->token = ++m->last_token;
+	m->used_bytes += cost(key->len, value_len);
+	*ret_token = old->token;
+	return 0;
+}
+
+static void remove_entry(struct model *m, struct entry *entry)
+{
+	size_t i = (size_t)(entry - m->entries);
+
+	m->used_bytes -= cost(entry->key_len, entry->value_len);
+	m->deletes++;
+	free(entry->key);
+	free(entry->value);
+	memmove(entry, entry + 1, (m->n_entries - i - 1) * sizeof(*entry));
+	m->n_entries--;
+}
+
+static int sink_fill(struct skv_sink *sink, const struct entry *entry)
+{
+	size_t skip = 0;
+
+	sink->value_len = entry->value_len;
+	sink->head_len = entry->value_len < SKV_HEAD_MAX ? entry->value_len : SKV_HEAD_MAX;
+	memcpy(sink->head, entry->value, sink->head_len);
+	sink->token = entry->token;
+	if (sink->skip)
+		skip = sink->skip(sink->head, sink->head_len);
+	if (skip > entry->value_len)
+		skip = entry->value_len;
+	sink->buf_len = entry->value_len - skip;
+	if (sink->buf_len > sink->cap)
+		return -ENOBUFS;
+	if (sink->buf_len > 0)
+		memcpy(sink->buf, entry->value + skip, sink->buf_len);
+	return 0;
+}
+
+/* ---- lifecycle ------------------------------------------------------------------- */
+
+static void model_free(struct model *m)
+{
+	while (m->n_entries > 0)
+		remove_entry(m, &m->entries[m->n_entries - 1]);
+	free(m->entries);
+	pthread_mutex_destroy(&m->lock);
+	free(m);
+}
+
+/* Under registry_lock. */
+static struct model **registry_find(const char *name)
+{
+	struct model **at;
+
+	for (at = &registry; *at; at = &(*at)->next) {
+		if (strcmp((*at)->name, name) == 0)
+			break;
+	}
+	return at;
+}
+
+static int map_new(struct model *m, void **ret_map)
+{
+	struct model_map *map;
+
+	map = calloc(1, sizeof(*map));
+	if (!map)
+		return -ENOMEM;
+	map->model = m;
+	m->n_attached++;
+	*ret_map = map;
+	return 0;
+}
+
+static int model_create(const char *name, const struct shmkv_options *opts, void **ret_map)
+{
+	struct model **at, *m;
+	int r = -EEXIST;
+
+	pthread_mutex_lock(&registry_lock);
+	at = registry_find(name);
+	if (*at)
+		goto done;
+	r = -ENOMEM;
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		goto done;
+	pthread_mutex_init(&m->lock, NULL);
+	snprintf(m->name, sizeof(m->name), "%s", name);
+	m->opts = *opts;
+	r = map_new(m, ret_map);
+	if (r < 0) {
+		model_free(m);
+		goto done;
+	}
+	m->linked = true;
+	*at = m;
+done:
+	pthread_mutex_unlock(&registry_lock);
+	return r;
+}
+
+static int model_attach(const char *name, unsigned int flags, void **ret_map)
+{
+	struct model *m;
+	int r = -ENOENT;
+
+	(void)flags;
+	pthread_mutex_lock(&registry_lock);
+	m = *registry_find(name);
+	if (m)
+		r = map_new(m, ret_map);
+	pthread_mutex_unlock(&registry_lock);
+	return r;
+}
+
+static void model_detach(void *arg)
+{
+	struct model_map *map = arg;
+	struct model *m = map->model;
+
+	pthread_mutex_lock(&registry_lock);
+	if (--m->n_attached == 0 && !m->linked)
+		model_free(m);
+	pthread_mutex_unlock(&registry_lock);
+	free(map);
+}
+
+/* What the child of a fork has of a map is a copy; a mutex in it may be held for ever. */
+static void model_abandon(void *arg)
+{
+	free(arg);
+}
+
+static int model_unlink(const char *name)
+{
+	struct model **at, *m;
+	int r = -ENOENT;
+
+	pthread_mutex_lock(&registry_lock);
+	at = registry_find(name);
+	m = *at;
+	if (m) {
+		*at = m->next;
+		m->linked = false;
+		if (m->n_attached == 0)
+			model_free(m);
+		r = 0;
+	}
+	pthread_mutex_unlock(&registry_lock);
+	return r;
+}
+
+/* Copies the names first: @fn may open and remove maps. */
+static int model_list(int (*fn)(const char *name, void *arg), void *arg)
+{
+	char (*names)[SHMKV_NAME_MAX + 1];
+	const struct model *m;
+	size_t n = 0, i;
+	int r = 0;
+
+	pthread_mutex_lock(&registry_lock);
+	for (m = registry; m; m = m->next)
+		n++;
+	names = calloc(n + 1, sizeof(*names));
+	if (names) {
+		for (i = 0, m = registry; m; m = m->next)
+			memcpy(names[i++], m->name, sizeof(*names));
+	}
+	pthread_mutex_unlock(&registry_lock);
+	if (!names)
+		return -ENOMEM;
+	for (i = 0; i < n && r == 0; i++)
+		r = fn(names[i], arg);
+	free(names);
+	return r;
+}
+
+/* ---- data ------------------------------------------------------------------------ */
+
+static struct model *enter(void *map)
+{
+	struct model *m = ((struct model_map *)map)->model;
+
+	pthread_mutex_lock(&m->lock);
+	return m;
+}
+
+static int leave(struct model *m, int r)
+{
+	pthread_mutex_unlock(&m->lock);
+	return r;
+}
+
+static int model_get(void *map, const struct skv_key *key, struct skv_sink *sink)
+{
+	struct model *m = enter(map);
+	const struct entry *entry = find(m, key);
+
+	return leave(m, entry ? sink_fill(sink, entry) : -ENOENT);
+}
+
+static int model_exists(void *map, const struct skv_key *key)
+{
+	struct model *m = enter(map);
+
+	return leave(m, find(m, key) ? 0 : -ENOENT);
+}
+
+static int write_allowed(const struct entry *old, enum skv_write_mode mode, uint64_t token)
+{
+	switch (mode) {
+	case SKV_WRITE_PUT:
+		return 0;
+	case SKV_WRITE_ADD:
+		return old ? -EEXIST : 0;
+	case SKV_WRITE_REPLACE:
+		return old ? 0 : -ENOENT;
+	case SKV_WRITE_CAS:
+		if (!old)
+			return -ENOENT;
+		return old->token == token ? 0 : -ESTALE;
+	}
+	return -EINVAL;
+}
+
+static int model_write(void *map, const struct skv_key *key, enum skv_write_mode mode,
+		       uint64_t token, const struct skv_bytes *bytes, uint64_t *ret_token)
+{
+	struct model *m = enter(map);
+	struct entry *old = find(m, key);
+	uint8_t *value;
+	int r;
+
+	r = write_allowed(old, mode, token);
+	if (r == 0)
+		r = room_for(m, key->len, old, (uint64_t)bytes->head_len + bytes->len);
+	if (r < 0)
+		return leave(m, r);
+	value = malloc(bytes->head_len + bytes->len);
+	if (!value)
+		return leave(m, -ENOMEM);
+	memcpy(value, bytes->head, bytes->head_len);
+	if (bytes->len > 0)
+		memcpy(value + bytes->head_len, bytes->data, bytes->len);
+	r = assign(m, key, old, value, bytes->head_len + bytes->len, ret_token);
+	if (r < 0)
+		free(value);
+	return leave(m, r);
+}
+
+static int model_update(void *map, const struct skv_key *key, skv_splice_fn *fn, void *arg,
+			uint64_t *ret_token)
+{
+	struct model *m = enter(map);
+	struct entry *old = find(m, key);
+	size_t old_len = old ? old->value_len : 0, head_len, len;
+	uint8_t head[SKV_HEAD_MAX] = { 0 }, *value;
+	struct skv_splice splice;
+	int r;
+
+	head_len = old_len < SKV_HEAD_MAX ? old_len : SKV_HEAD_MAX;
+	if (old)
+		memcpy(head, old->value, head_len);
+	r = fn(arg, old ? head : NULL, head_len, old_len, &splice);
+	if (r < 0)
+		return leave(m, r);
+	assert(splice.keep_off <= old_len && splice.keep_len <= old_len - splice.keep_off);
+
+	len = splice.head_len + splice.keep_len + splice.tail_len;
+	r = room_for(m, key->len, old, len);
+	if (r < 0)
+		return leave(m, r);
+	value = malloc(len);
+	if (!value)
+		return leave(m, -ENOMEM);
+	memcpy(value, splice.head, splice.head_len);
+	if (splice.keep_len > 0)
+		memcpy(value + splice.head_len, old->value + splice.keep_off, splice.keep_len);
+	if (splice.tail_len > 0)
+		memcpy(value + splice.head_len + splice.keep_len, splice.tail, splice.tail_len);
+	r = assign(m, key, old, value, len, ret_token);
+	if (r < 0)
+		free(value);
+	return leave(m, r);
+}
+
+static int model_remove(void *map, const struct skv_key *key, struct skv_sink *sink)
+{
+	struct model *m = enter(map);
+	struct entry *old = find(m, key);
+	int r;
+
+	if (!old)
+		return leave(m, -ENOENT);
+	r = sink ? sink_fill(sink, old) : 0;
+	if (r == 0)
+		remove_entry(m, old);
+	return leave(m, r);
+}
+
+static int model_count(void *map, uint64_t *ret_count)
+{
+	struct model *m = enter(map);
+
+	*ret_count = m->n_entries;
+	return leave(m, 0);
+}
+
+static int model_clear(void *map, uint64_t *ret_removed)
+{
+	struct model *m = enter(map);
+
+	*ret_removed = m->n_entries;
+	while (m->n_entries > 0)
+		remove_entry(m, &m->entries[m->n_entries - 1]);
+	return leave(m, 0);
+}
+
+/* ---- scan ------------------------------------------------------------------------ */
+
+/* The cursor is the hash of the entry last returned: that entry comes again. */
+struct model_scan {
+	struct model_map *map;
+	uint64_t cursor;
+	uint8_t *key; /* last returned; NULL before the first */
+	size_t key_len;
+	uint8_t *value;
+};
+
+static int model_scan_begin(void *map, uint64_t cursor, void **ret_scan)
+{
+	struct model_scan *scan;
+
+	scan = calloc(1, sizeof(*scan));
+	if (!scan)
+		return -ENOMEM;
+	scan->map = map;
+	scan->cursor = cursor;
+	*ret_scan = scan;
+	return 0;
+}
+
+/* The first entry behind the last one, or from the cursor on. */
+static size_t scan_position(const struct model_scan *scan, const struct model *m)
+{
+	size_t i;
+
+	if (!scan->key)
+		return lower_bound(m, scan->cursor, "", 0);
+	i = lower_bound(m, scan->cursor, scan->key, scan->key_len);
+	if (i < m->n_entries &&
+	    order(scan->cursor, scan->key, scan->key_len, &m->entries[i]) == 0)
+		i++;
+	return i;
+}
+
+static int model_scan_next(void *arg, struct shmkv_entry *ret_entry)
+{
+	struct model_scan *scan = arg;
+	struct model *m;
+	const struct entry *entry;
+	uint8_t *key, *value;
+	size_t i;
+
+	if (scan->cursor == UINT64_MAX)
+		return 0;
+	m = enter(scan->map);
+	i = scan_position(scan, m);
+	if (i == m->n_entries) {
+		scan->cursor = UINT64_MAX;
+		return leave(m, 0);
+	}
+	entry = &m->entries[i];
+	key = malloc(entry->key_len);
+	value = malloc(entry->value_len + 1);
+	if (!key || !value) {
+		free(key);
+		free(value);
+		return leave(m, -ENOMEM);
+	}
+	memcpy(key, entry->key, entry->key_len);
+	memcpy(value, entry->value, entry->value_len);
+	free(scan->key);
+	free(scan->value);
+	scan->key = key;
+	scan->key_len = entry->key_len;
+	scan->value = value;
+	scan->cursor = entry->hash;
+	*ret_entry = (struct shmkv_entry){
+		.key = key,
+		.key_len = entry->key_len,
+		.value = value,
+		.value_len = entry->value_len,
+		.token = entry->token,
+	};
+	return leave(m, 1);
+}
+
+static uint64_t model_scan_cursor(const void *arg)
+{
+	const struct model_scan *scan = arg;
+
+	return scan->cursor;
+}
+
+/* Touches only the scan: the map may be gone. */
+static void model_scan_end(void *arg)
+{
+	struct model_scan *scan = arg;
+
+	free(scan->key);
+	free(scan->value);
+	free(scan);
+}
+
+/* ---- inspection ------------------------------------------------------------------ */
+
+static int model_info(void *arg, struct shmkv_info *info)
+{
+	struct model *m = enter(arg);
+
+	info->max_bytes = m->opts.max_bytes;
+	info->reserved_bytes = m->used_bytes;
+	info->count = m->n_entries;
+	info->processes = 1;
+	info->processes_max = m->opts.max_processes;
+	info->threads_max = m->opts.max_threads;
+	info->inserts = m->inserts;
+	info->updates = m->updates;
+	info->deletes = m->deletes;
+	return leave(m, 0);
+}
+
+static int model_recover(void *map, struct shmkv_recovery *report)
+{
+	(void)map;
+	(void)report; /* all zero: nobody else can have died in it */
+	return 0;
+}
+
+static int model_maintain(void *map)
+{
+	(void)map;
+	return 0;
+}
+
+static int model_check(void *map, void (*fn)(const char *violation, void *arg), void *arg,
+		       struct shmkv_audit *audit)
+{
+	struct model *m = enter(map);
+	const struct entry *entry;
+	uint64_t used = 0;
+	size_t i;
+
+	for (i = 0; i < m->n_entries; i++) {
+		entry = &m->entries[i];
+		used += cost(entry->key_len, entry->value_len);
+		audit->keys++;
+		audit->record_bytes += entry->key_len + entry->value_len;
+		if (i > 0 && order(entry->hash, entry->key, entry->key_len, entry - 1) <= 0) {
+			audit->violations++;
+			if (fn)
+				fn("two entries are out of order", arg);
+		}
+	}
+	if (used != m->used_bytes) {
+		audit->violations++;
+		if (fn)
+			fn("the bytes of all entries do not add up to what is accounted", arg);
+	}
+	audit->block_bytes = used;
+	return leave(m, audit->violations ? -EBADMSG : 0);
+}
+
+static int model_layout(void *arg, int (*fn)(const struct shmkv_layout_item *item, void *arg),
+			void *fn_arg)
+{
+	struct model *m = enter(arg);
+	struct shmkv_layout_item item = {
+		.size = sizeof(item),
+		.part = SHMKV_PART_CHUNK,
+		.state = "array",
+		.bytes = m->used_bytes,
+		.blocks = (uint32_t)m->n_entries,
+		.blocks_used = (uint32_t)m->n_entries,
+	};
+
+	leave(m, 0);
+	return fn(&item, fn_arg);
+}
+
+/* ---- for the tests --------------------------------------------------------------- */
+
+const struct skv_engine skv_engine_model = {
+	.scheme = "model",
+	.create = model_create,
+	.attach = model_attach,
+	.detach = model_detach,
+	.abandon = model_abandon,
+	.unlink = model_unlink,
+	.list = model_list,
+	.get = model_get,
+	.exists = model_exists,
+	.write = model_write,
+	.update = model_update,
+	.remove = model_remove,
+	.count = model_count,
+	.clear = model_clear,
+	.scan_begin = model_scan_begin,
+	.scan_next = model_scan_next,
+	.scan_cursor = model_scan_cursor,
+	.scan_end = model_scan_end,
+	.info = model_info,
+	.recover = model_recover,
+	.maintain = model_maintain,
+	.check = model_check,
+	.layout = model_layout,
+};
+
+void skv_model_install(void)
+{
+	static const struct skv_engine *const table[] = { &skv_engine_model, NULL };
+
+	skv_engines_override(table);
+}
+
+int skv_model_corrupt(const char *map_name, const void *key, size_t key_len, const void *value,
+		      size_t value_len)
+{
+	const struct skv_key k = { .data = key, .len = key_len };
+	const struct skv_bytes bytes = { .data = value, .len = value_len };
+	uint64_t token;
+	void *map;
+	int r;
+
+	r = model_attach(map_name, 0, &map);
+	if (r < 0)
+		return r;
+	r = model_write(map, &k, SKV_WRITE_PUT, 0, &bytes, &token);
+	model_detach(map);
+	return r;
+}

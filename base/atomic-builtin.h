@@ -61,6 +61,16 @@ static inline void skv_fence_seq(void)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
+/* The same, right after a compare-and-swap that succeeded: on x86-64 that was a full fence. */
+static inline void skv_fence_seq_after_cas(void)
+{
+#if defined(__x86_64__)
+	__asm__ __volatile__("" ::: "memory");
+#else
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
+
 #if defined(SKV_ATOMIC_TSAN) && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop
 #endif

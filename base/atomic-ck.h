@@ -61,6 +61,16 @@ static inline void skv_fence_seq(void)
 	ck_pr_fence_memory();
 }
 
+/* The same, right after a compare-and-swap that succeeded: on x86-64 that was a full fence. */
+static inline void skv_fence_seq_after_cas(void)
+{
+#if defined(__x86_64__)
+	__asm__ __volatile__("" ::: "memory");
+#else
+	ck_pr_fence_memory();
+#endif
+}
+
 /* Acquire and release, success or not. */
 static inline bool skv_cas(uint64_t *p, uint64_t expected, uint64_t desired)
 {

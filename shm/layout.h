@@ -122,7 +122,7 @@ struct skv_cell {
 #define SKV_LEAF_RESERVED (1ull << 4)
 
 struct skv_leaf {
-	struct skv_cell header;
+	struct skv_cell header; /* v: generation, one step per life */
 	uint64_t parent;     /* leaf number + 1, 0 for none; written while CLAIMED */
 	uint64_t parent_gen; /* the life of the parent that this leaf was made from */
 	uint64_t depth;      /* length of the prefix in bits */
@@ -176,8 +176,8 @@ struct skv_record {
 
 #define SKV_CHUNK_FREE 0u
 #define SKV_CHUNK_CLAIMED 1u   /* context: being made into something */
-#define SKV_CHUNK_SLAB 2u      /* class, arg = chunks in the span */
-#define SKV_CHUNK_DISMANTLE 3u /* context, class, arg: a slab being taken apart */
+#define SKV_CHUNK_SLAB 2u      /* class, arg = generation: cell version at birth, 40 bits */
+#define SKV_CHUNK_DISMANTLE 3u /* context, class, arg as before: a slab being taken apart */
 #define SKV_CHUNK_LEAVES 4u    /* for ever */
 #define SKV_CHUNK_RUN 5u       /* arg = chunks; one large record at its start */
 #define SKV_CHUNK_BODY 6u      /* arg = chunk number of the head */
@@ -268,11 +268,10 @@ enum skv_doing {
 /* ---- superblock ------------------------------------------------------------------- */
 
 struct skv_class_hints {
-	uint64_t n_free; /* hint bits set, about; signed drift is possible and harmless */
-	uint64_t cursor; /* chunk where the last search ended */
-	uint64_t freed;  /* blocks freed while memory was low, counts up */
-	uint64_t exhausted; /* value of freed when a whole pass found nothing, + 1 */
-	uint64_t reserved[4];
+	uint64_t n_free;    /* hint bits set, about; drift is possible and harmless */
+	uint64_t cursor;    /* chunk where the last search ended */
+	uint64_t exhausted; /* n_freed when a whole pass found nothing, + 1 */
+	uint64_t reserved[5];
 };
 
 struct skv_superblock {
@@ -317,7 +316,9 @@ struct skv_superblock {
 	uint64_t n_chunks_free; /* about how many FREE chunks lie below chunks_ready */
 	uint64_t chunk_cursor;
 	uint64_t run_cursor;
-	uint64_t reserved3[5];
+	uint64_t n_freed;     /* blocks freed while memory was low, counts up */
+	uint64_t leaf_target; /* how many leaves the pool should hold */
+	uint64_t reserved3[3];
 
 	/* housekeeping */
 	uint64_t reap_ms;   /* boot clock of the last look for dead processes */
@@ -343,6 +344,8 @@ _Static_assert(offsetof(struct skv_superblock, root) == 512, "read-mostly line")
 _Static_assert(offsetof(struct skv_superblock, chunks_ready) == 576, "growth line");
 _Static_assert(sizeof(struct skv_superblock) == SKV_PAGE, "superblock");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little-endian");
-_Static_assert(__atomic_always_lock_free(8, 0), "64-bit words are lock-free");
+#if __GCC_ATOMIC_LLONG_LOCK_FREE != 2
+#error "64-bit words must be lock-free"
+#endif
 
 #endif

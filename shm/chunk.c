@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: MIT */
+#include "shm/chunk.h"
+
+#include "base/fault.h"
+#include "shm/block.h"
+
+#include <errno.h>
+
+/*
+ * Purpose. The segment's memory is handed out in chunks; a versioned cell per chunk says
+ * what it is. A use that needs several neighbours is a span: a head whose cell describes
+ * it, and bodies that name the head.
+ *
+ *              claim ascending                publish: bodies first, head last
+ *     FREE ─────────────────────► CLAIMED(ctx) ─────────────► SLAB(class, gen)
+ *      ▲ ▲                             │    │ ├─────────────► RUN(n)      bodies: BODY(head)
+ *      │ │        lost a race, or      │    │ └─────────────► LEAVES      for ever
+ *      │ └─────────────────────────────┘    │
+ *      │   the claimer died: reaper         │
+ *      ├──────────── RUN, its record FREE: bodies descending, head last
+ *      └── CLAIMED(ctx) ◄── DISMANTLE(ctx) ◄──► SLAB    all its blocks were FREE (arena.c)
+ *
+ * LEAVES never becomes anything else, so a stalled helper of a leaf always finds a leaf.
+ *
+ * Claims ascend: of any set of overlapping claims the highest is not blocked by the others,
+ * so one of them succeeds; the others roll back and look elsewhere, nobody waits.
+ *
+ * The intent (chunk_first, chunk_len) is written before the first claim and names all of
+ * them. Every change is a compare-and-swap that steps the version.
+ *
+ * Growth: rows of the tables and the chunks themselves are reserved first, the watermark
+ * moves after that. Nobody touches anything above the watermark.
+ *
+ * A process dies                                     left                      repaired by
+ *  after reserving, before the watermark             memory nobody uses yet    next growth
+ *  (GROW_RESERVED)
+ *  some chunks claimed (CLAIM_CHUNK)                 CLAIMED(dead)             reaper, intent
+ *  slab: FREE words written (SLAB_BUILT)             CLAIMED(dead)             reaper, intent
+ *  slab or run: bodies set, head not                 head CLAIMED(dead),       reaper, intent
+ *  (SPAN_BODIES)                                     BODY(head)
+ *  head set, intent not cleared (SPAN_PUBLISHED)     a finished span           reaper: nothing
+ *  leaf chunk zeroed, not LEAVES (LEAVES_ZEROED)     CLAIMED(dead)             reaper, intent
+ *  run given back in part (RUN_BODY_RETURNED)        RUN, record FREE          reaper by "old",
+ *                                                                              sweep of chunks
+ *  all bodies back, head not (RUN_HEAD_LEFT)         RUN, record FREE          likewise
+ *  slab no slab any more (SLAB_UNMADE), bodies       head CLAIMED(dead)        reaper, intent
+ *  back, head not (SLAB_BODY_RETURNED)
+ */
+
+/* 128 KiB: about 15 us to reserve and clear. */
+#define GROW_CHUNKS 8u
+
+/* How often a run that lost its place to another claim looks again before it gives up. */
+#define CLAIM_TRIES 16u
+
+static bool change(const struct skv_map *map, uint64_t chunk, struct skv_cell seen, uint64_t w)
+{
+	return skv_cell_cas(skv_chunk_cell(map, chunk), seen, seen.v + 1, w);
+}
+
+/* Pages that a table row beyond the watermark needs and the rows below it did not. */
+static int reserve_rows(struct skv_map *map, uint64_t table_off, uint64_t row_bits, uint64_t from,
+			uint64_t to)
+{
+	uint64_t lo = table_off + from * row_bits / 8;
+	uint64_t hi = table_off + (to * row_bits + 7) / 8;
+
+	lo = from ? (lo + SKV_PAGE - 1) & ~(uint64_t)(SKV_PAGE - 1) : lo;
+	return hi > lo ? skv_region_reserve(&map->region, lo, hi - lo) : 0;
+}
+
+int skv_chunk_grow(struct skv_map *map, uint64_t n)
+{
+	struct skv_superblock *super = skv_super(map);
+	const struct skv_geometry *geo = &map->region.geo;
+	uint64_t ready = skv_chunks_ready(map);
+	uint64_t left = geo->n_chunks - ready;
+	uint64_t to;
+	int r;
+
+	if (left == 0 || n > geo->n_chunks)
+		return -ENOSPC;
+	n = n > GROW_CHUNKS ? n : GROW_CHUNKS;
+	n = n < left ? n : left;
+	to = ready + n;
+
+	r = reserve_rows(map, geo->cell_off, 128, ready, to);
+	if (r == 0)
+		r = reserve_rows(map, geo->bitmap_off, 512, ready, to);
+	if (r == 0)
+		r = reserve_rows(map, geo->summary_off, 1, ready, to);
+	if (r == 0)
+		r = skv_region_reserve(&map->region, skv_chunk_off(map, ready), n * SKV_CHUNK_BYTES);
+	if (r < 0)
+		return r;
+
+	SKV_FAULT(GROW_RESERVED);
+	/* Lost: another process reserved the same stretch or more. */
+	if (skv_cas(&super->chunks_ready, ready, to)) {
+		skv_add_relaxed(&super->n_chunks_free, n);
+		skv_store_relaxed(&super->low_memory, 0);
+	}
+	return 0;
+}
+
+static void set_intent(struct skv_writer *writer, uint64_t first, uint64_t n)
+{
+	struct skv_context *ctx = writer->ctx;
+
+	/* first = 0 means none: it is cleared before the length changes. */
+	skv_store_release(&ctx->chunk_first, 0);
+	skv_store_release(&ctx->chunk_len, n);
+	skv_store_release(&ctx->chunk_first, first + 1);
+}
+
+static void clear_intent(struct skv_writer *writer)
+{
+	skv_store_release(&writer->ctx->chunk_first, 0);
+}
+
+void skv_chunk_unclaim(struct skv_writer *writer, uint64_t first, uint64_t n)
+{
+	const struct skv_map *map = writer->map;
+	struct skv_cell seen;
+	uint64_t i, n_free = 0;
+
+	for (i = n; i-- > 0;) {
+		seen = skv_cell_read(skv_chunk_cell(map, first + i));
+		if (skv_chunk_state(seen.w) == SKV_CHUNK_CLAIMED &&
+		    skv_chunk_context(seen.w) == writer->idx &&
+		    change(map, first + i, seen, SKV_CHUNK_FREE))
+			n_free++;
+	}
+	skv_add_relaxed(&skv_super(map)->n_chunks_free, n_free);
+	clear_intent(writer);
+}
+
+/* Claims the stretch or nothing; *ret_busy tells where it failed. */
+static bool claim_stretch(struct skv_writer *writer, uint64_t first, uint64_t n, uint64_t *ret_busy)
+{
+	const struct skv_map *map = writer->map;
+	struct skv_cell seen;
+	uint64_t i;
+
+	set_intent(writer, first, n);
+	for (i = 0; i < n; i++) {
+		seen = skv_cell_read(skv_chunk_cell(map, first + i));
+		if (skv_chunk_state(seen.w) != SKV_CHUNK_FREE ||
+		    !change(map, first + i, seen,
+			    skv_chunk_word(SKV_CHUNK_CLAIMED, 0, writer->idx, 0)))
+			break;
+		skv_add_relaxed(&skv_super(map)->n_chunks_free, (uint64_t)-1);
+		SKV_FAULT(CLAIM_CHUNK);
+	}
+	if (i == n)
+		return true;
+	*ret_busy = first + i;
+	skv_chunk_unclaim(writer, first, i);
+	return false;
+}
+
+/* The first stretch of free chunks in [from, to), claimed; false when there is none. */
+static bool claim_between(struct skv_writer *writer, uint64_t n, uint64_t from, uint64_t to,
+			  uint64_t *ret_first, bool *ret_conflict)
+{
+	const struct skv_map *map = writer->map;
+	uint64_t i, start = from, busy;
+
+	for (i = from; i < to; i++) {
+		if (skv_chunk_state(skv_load_relaxed(&skv_chunk_cell(map, i)->w)) !=
+		    SKV_CHUNK_FREE) {
+			start = i + 1;
+			continue;
+		}
+		if (i + 1 - start < n)
+			continue;
+		if (claim_stretch(writer, start, n, &busy)) {
+			*ret_first = start;
+			return true;
+		}
+		*ret_conflict = true;
+		start = busy + 1;
+		i = busy;
+	}
+	return false;
+}
+
+/* The count of free chunks is a hint and drifts; this makes it right, about. */
+static void recount(struct skv_map *map)
+{
+	uint64_t i, n = 0, ready = skv_chunks_ready(map);
+
+	for (i = 0; i < ready; i++)
+		n += skv_chunk_state(skv_load_relaxed(&skv_chunk_cell(map, i)->w)) ==
+		     SKV_CHUNK_FREE;
+	skv_store_relaxed(&skv_super(map)->n_chunks_free, n);
+}
+
+int skv_chunk_claim(struct skv_writer *writer, uint64_t n, bool thorough, uint64_t *ret_first)
+{
+	struct skv_map *map = writer->map;
+	struct skv_superblock *super = skv_super(map);
+	uint64_t *cursor = n > 1 ? &super->run_cursor : &super->chunk_cursor;
+	uint64_t ready, from;
+	unsigned int tries = 0;
+	bool conflict;
+	int r;
+
+	if (thorough)
+		recount(map);
+	while (tries < CLAIM_TRIES) {
+		conflict = false;
+		ready = skv_chunks_ready(map);
+		if ((int64_t)skv_load_relaxed(&super->n_chunks_free) >= (int64_t)n) {
+			from = thorough ? 0 : skv_load_relaxed(cursor);
+			from = from < ready ? from : 0;
+			if (claim_between(writer, n, from, ready, ret_first, &conflict) ||
+			    (from > 0 && claim_between(writer, n, 0,
+						       from + n < ready ? from + n : ready,
+						       ret_first, &conflict))) {
+				skv_store_relaxed(cursor, *ret_first + n);
+				return 0;
+			}
+			if (n == 1 && !conflict)
+				skv_store_relaxed(&super->n_chunks_free, 0);
+		}
+
+		r = skv_chunk_grow(map, n);
+		if (r == 0) {
+			/* The new ones lie at the old watermark, perhaps after some free ones. */
+			from = ready > n ? ready - n : 0;
+			if (claim_between(writer, n, from, skv_chunks_ready(map), ret_first,
+					  &conflict)) {
+				skv_store_relaxed(cursor, *ret_first + n);
+				return 0;
+			}
+		} else if (!conflict) {
+			return r;
+		}
+		/* Lost to somebody else, who made progress or will roll back: again. */
+		tries++;
+	}
+	return -ENOSPC;
+}
+
+static void set_bodies(struct skv_writer *writer, uint64_t first, uint64_t n)
+{
+	const struct skv_map *map = writer->map;
+	uint64_t i;
+
+	for (i = 1; i < n; i++)
+		change(map, first + i, skv_cell_read(skv_chunk_cell(map, first + i)),
+		       skv_chunk_word(SKV_CHUNK_BODY, 0, 0, first));
+	SKV_FAULT(SPAN_BODIES);
+}
+
+uint64_t skv_chunk_publish_slab(struct skv_writer *writer, uint64_t first, uint32_t class)
+{
+	const struct skv_map *map = writer->map;
+	struct skv_cell seen = skv_cell_read(skv_chunk_cell(map, first));
+	uint64_t gen = (seen.v + 1) & ((1ull << 40) - 1);
+	uint32_t i, n = skv_class_blocks(class);
+	uint64_t off = skv_chunk_off(map, first);
+
+	for (i = 0; i < n; i++, off += skv_class_bytes[class])
+		skv_block_store(map, off, skv_block_free_word(map, off, gen));
+	SKV_FAULT(SLAB_BUILT);
+	set_bodies(writer, first, skv_class_span(class));
+	change(map, first, seen, skv_chunk_word(SKV_CHUNK_SLAB, class, 0, gen));
+	SKV_FAULT(SPAN_PUBLISHED);
+	clear_intent(writer);
+	return gen;
+}
+
+void skv_chunk_publish_run(struct skv_writer *writer, uint64_t first, uint64_t n)
+{
+	const struct skv_map *map = writer->map;
+	struct skv_cell seen = skv_cell_read(skv_chunk_cell(map, first));
+
+	set_bodies(writer, first, n);
+	change(map, first, seen, skv_chunk_word(SKV_CHUNK_RUN, 0, 0, n));
+	SKV_FAULT(SPAN_PUBLISHED);
+	clear_intent(writer);
+}
+
+void skv_chunk_publish_leaves(struct skv_writer *writer, uint64_t chunk)
+{
+	const struct skv_map *map = writer->map;
+	struct skv_cell seen = skv_cell_read(skv_chunk_cell(map, chunk));
+	uint64_t *word = (uint64_t *)(void *)(map->region.base + skv_chunk_off(map, chunk));
+	size_t i;
+
+	/* Versions of cells begin at zero, not at whatever payload lay here before. */
+	for (i = 0; i < SKV_CHUNK_BYTES / 8; i++)
+		skv_store_relaxed(word + i, 0);
+	SKV_FAULT(LEAVES_ZEROED);
+	change(map, chunk, seen, skv_chunk_word(SKV_CHUNK_LEAVES, 0, 0, 0));
+	SKV_FAULT(SPAN_PUBLISHED);
+	clear_intent(writer);
+}
+
+/* Bodies of [head, head + n) to FREE, descending, while the head's cell stays as seen. */
+static bool return_bodies(struct skv_writer *writer, uint64_t head, struct skv_cell seen, uint64_t n)
+{
+	const struct skv_map *map = writer->map;
+	struct skv_cell body;
+	uint64_t i;
+
+	for (i = n; i-- > 1;) {
+		body = skv_cell_read(skv_chunk_cell(map, head + i));
+		if (skv_chunk_state(body.w) != SKV_CHUNK_BODY || skv_chunk_arg(body.w) != head)
+			continue;
+		/* Target read, source still in its life, then the change by version. */
+		if (skv_load_relaxed(&skv_chunk_cell(map, head)->v) != seen.v)
+			return false;
+		if (change(map, head + i, body, SKV_CHUNK_FREE))
+			skv_add_relaxed(&skv_super(map)->n_chunks_free, 1);
+		SKV_FAULT(RUN_BODY_RETURNED);
+	}
+	return true;
+}
+
+void skv_chunk_return_run(struct skv_writer *writer, uint64_t head, struct skv_cell seen)
+{
+	const struct skv_map *map = writer->map;
+
+	if (!return_bodies(writer, head, seen, skv_chunk_arg(seen.w)))
+		return;
+	SKV_FAULT(RUN_HEAD_LEFT);
+	if (skv_block_announced(writer, skv_chunk_off(map, head), SKV_CHUNK_BYTES))
+		return;
+	if (change(map, head, seen, SKV_CHUNK_FREE)) {
+		skv_add_relaxed(&skv_super(map)->n_chunks_free, 1);
+		skv_store_relaxed(&skv_super(map)->low_memory, 0);
+	}
+}
+
+void skv_chunk_return_slab(struct skv_writer *writer, uint64_t head, struct skv_cell seen)
+{
+	const struct skv_map *map = writer->map;
+	uint64_t n = skv_class_span(skv_chunk_class(seen.w));
+	struct skv_cell claimed = { seen.v + 1,
+				    skv_chunk_word(SKV_CHUNK_CLAIMED, 0, writer->idx, 0) };
+
+	/* From here on it is a claim like any other, and recovered like one. */
+	if (!change(map, head, seen, claimed.w))
+		return;
+	SKV_FAULT(SLAB_UNMADE);
+	return_bodies(writer, head, claimed, n);
+	SKV_FAULT(SLAB_BODY_RETURNED);
+	skv_chunk_unclaim(writer, head, 1);
+	skv_store_relaxed(&skv_super(map)->low_memory, 0);
+}
+
+void skv_chunk_intend(struct skv_writer *writer, uint64_t first, uint64_t n)
+{
+	set_intent(writer, first, n);
+}
+
+void skv_chunk_done(struct skv_writer *writer)
+{
+	clear_intent(writer);
+}
+
+uint64_t skv_chunk_recover(struct skv_writer *writer, uint32_t context, uint64_t first, uint64_t n,
+			   bool (*still)(void *arg), void *arg)
+{
+	const struct skv_map *map = writer->map;
+	uint64_t ready = skv_chunks_ready(map);
+	struct skv_cell head, seen;
+	uint64_t i, n_free = 0;
+	bool mine;
+
+	if (first >= ready || n > ready - first)
+		return 0;
+
+	head = skv_cell_read(skv_chunk_cell(map, first));
+	for (i = n; i-- > 0;) {
+		seen = skv_cell_read(skv_chunk_cell(map, first + i));
+		mine = skv_chunk_state(seen.w) == SKV_CHUNK_CLAIMED &&
+		       skv_chunk_context(seen.w) == context;
+		/* A body belongs to the claim only while its head is still claimed. */
+		if (skv_chunk_state(seen.w) == SKV_CHUNK_BODY && skv_chunk_arg(seen.w) == first &&
+		    skv_chunk_state(head.w) == SKV_CHUNK_CLAIMED &&
+		    skv_chunk_context(head.w) == context &&
+		    skv_load_relaxed(&skv_chunk_cell(map, first)->v) == head.v)
+			mine = true;
+		if (!mine)
+			continue;
+		if (!still(arg))
+			break;
+		if (change(map, first + i, seen, SKV_CHUNK_FREE))
+			n_free++;
+		SKV_FAULT(RECOVER_CHUNK);
+	}
+	skv_add_relaxed(&skv_super(map)->n_chunks_free, n_free);
+	return n_free;
+}

@@ -1,0 +1,760 @@
+/* SPDX-License-Identifier: MIT */
+#include "shm/index.h"
+
+#include "base/fault.h"
+#include "shm/arena.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * Purpose and ancestry. Every change of a key is one compare-and-swap on one slot; the
+ * record it names was finished before and is never changed after. Readers take no part: they use bytes
+ * optimistically and then find the slot and the route unchanged, as in Boehm's seqlock
+ * reader and in version-based reclamation.
+ *
+ *  get     route, probe, compare key, copy; then slot version and guard
+ *  write   block (intent, claim, fill, complete); route, probe; condition; old intent; guard;
+ *          slot compare-and-swap: (v, A) -> (v + 1, B) or (v, EMPTY) -> (v + 1, LIVE B);
+ *          settle A; clear intents
+ *  remove  route, probe; old intent; guard; (v, A) -> (v + 1, DEAD); settle A; clear
+ *
+ * When a reader may trust what it read. A slot's version changes with everything but
+ * freezing, and freezing changes nothing a reader cares for. Unchanged slot version: the slot
+ * held exactly this record all the time, the record was linked all the time, so its bytes
+ * were not recycled. Unchanged guard: the leaf governed all the time. EMPTY ends a search:
+ * by I2 no later slot of the probe order holds the key.
+ *
+ * No duplicate keys. Suppose A's insert fills slot e. When A scanned, every earlier slot of
+ * the order was neither EMPTY nor the key, and by I1 none can become it. Whoever inserts the
+ * same key elsewhere picks a later slot, so saw e not EMPTY, so after A's insert, so saw the
+ * key. The guard and I5 exclude that a scan straddled two lives of the leaf.
+ *
+ * Linearization.
+ *  a successful write or remove: its slot compare-and-swap. The leaf is current at that
+ *  instant: it is replaced only after every slot is frozen, and this one was not.
+ *  a hit or a failed condition: the last instant at which the slot had the version seen.
+ *  a miss: if the key was absent when the operation began, then; otherwise it was LIVE in a
+ *  slot before the EMPTY that ended the search, which was read later and not seen, so it was
+ *  removed in between: right after that removal.
+ *
+ *  pair                                   what it carries
+ *  [write.publish] -> [slot.read]         the record before the slot that names it
+ *  [slot.read] .. re-read                 acquire fence: bytes before the second look
+ *  [intent.announce] -> [announced.scan]  see block.c; the slot compare-and-swap is the fence
+ *
+ * Progress: lock-free. A retry means that another operation succeeded, or that a leaf was
+ * replaced; after RETRIES of them the answer is -EAGAIN.
+ *
+ * A process dies                                       left                     repaired by
+ *  block claimed, phase 0 (WRITE_CLAIMED)              private block            reaper: settle
+ *  complete, before the slot (WRITE_COMPLETE)          private block            reaper: not
+ *                                                                               linked, settle
+ *  old announced (WRITE_OLD, REMOVE_OLD)               nothing                  reaper: old is
+ *                                                                               linked, leave it
+ *  slot changed, the commit (WRITE_LINKED,             the new value; old block reaper: new is
+ *  REMOVE_UNLINKED)                                    not freed                linked, old is
+ *                                                                               not: settle it
+ *  old block settled (WRITE_SETTLED, REMOVE_SETTLED)   intents of what is done  reaper: nothing
+ * In no row is the index inconsistent, and nobody waits.
+ */
+
+/* Far above what contention makes; a reader that loses so often says so. */
+#define RETRIES 100000u
+
+/* Values of a read-modify-write are decided on this much of the old one. */
+#define HEAD SKV_HEAD_MAX
+
+enum found { FOUND, ABSENT, FULL, MOVED, DAMAGED };
+
+struct probe {
+	struct skv_cell *slot;
+	struct skv_cell seen; /* FOUND: the record; ABSENT: the first EMPTY slot */
+	uint64_t off;
+	uint64_t key_len, value_len;
+	uint32_t lines; /* distance of the slot's line from home */
+};
+
+bool skv_index_record(const struct skv_map *map, uint64_t off, uint64_t *ret_key_len,
+		      uint64_t *ret_value_len)
+{
+	uint64_t lens, end = skv_chunk_off(map, skv_map_leaves(map, (off - map->region.geo.chunk_off) /
+								     SKV_LEAF_BYTES) /
+						      SKV_LEAVES_PER_CHUNK);
+
+	if (off < map->region.geo.chunk_off || off + SKV_RECORD_HEADER > end)
+		return false;
+	lens = skv_load_relaxed(&skv_record_at(map, off)->lens);
+	*ret_key_len = skv_record_key_len(lens);
+	*ret_value_len = skv_record_value_len(lens);
+	return *ret_key_len >= 1 && *ret_key_len <= SHMKV_KEY_MAX &&
+	       skv_record_bytes(*ret_key_len, *ret_value_len) <= end - off;
+}
+
+static const uint8_t *record_key(const struct skv_map *map, uint64_t off)
+{
+	return map->region.base + off + SKV_RECORD_HEADER;
+}
+
+/* Walks the probe order of a key through the leaf of a route. */
+static enum found probe(const struct skv_map *map, const struct skv_route *route,
+			struct skv_place place, const struct skv_key *key, struct probe *ret)
+{
+	struct skv_leaf *leaf = skv_leaf_at(map, route->leaf);
+	uint32_t line = skv_place_home(place), i, s;
+	struct skv_cell *slot;
+	uint64_t v, w;
+
+	for (i = 0; i < SKV_LEAF_LINES; i++) {
+		slot = &leaf->slots[line * SKV_LINE_SLOTS];
+		for (s = 0; s < SKV_LINE_SLOTS; s++, slot++) {
+again:
+			/* [slot.read] the version first: see cell.h. */
+			v = skv_load_acquire(&slot->v);
+			w = skv_load_acquire(&slot->w);
+			if (skv_slot_state(w) == SKV_SLOT_EMPTY) {
+				ret->slot = slot;
+				ret->seen.v = v;
+				ret->seen.w = w;
+				ret->lines = i;
+				return ABSENT;
+			}
+			if (skv_slot_state(w) != SKV_SLOT_LIVE || !skv_slot_matches(v, w, place))
+				continue;
+
+			ret->off = skv_slot_off(w);
+			if (!skv_index_record(map, ret->off, &ret->key_len, &ret->value_len)) {
+				skv_fence_acquire();
+				if (skv_load_relaxed(&slot->v) != v)
+					goto again; /* its writer made progress */
+				return skv_route_holds(route) ? DAMAGED : MOVED;
+			}
+			if (ret->key_len == key->len &&
+			    skv_equal_shared(record_key(map, ret->off), key->data, key->len)) {
+				ret->slot = slot;
+				ret->seen.v = v;
+				ret->seen.w = w;
+				ret->lines = i;
+				return FOUND;
+			}
+			/* Another key, or bytes that were recycled while we looked. */
+			skv_fence_acquire();
+			if (skv_load_relaxed(&slot->v) != v)
+				goto again;
+		}
+		line = line + 1 == SKV_LEAF_LINES ? 0 : line + 1;
+	}
+	ret->lines = SKV_LEAF_LINES;
+	return FULL;
+}
+
+static struct skv_place place_of(const struct skv_map *map, const struct skv_key *key)
+{
+	return skv_place_of_hash(skv_hash(&map->hash, key->data, key->len));
+}
+
+/* ---- reading ----------------------------------------------------------------------- */
+
+/* Copies a value to where a sink wants it. -ENOBUFS leaves buf alone. */
+static int sink_fill(const struct skv_map *map, const struct probe *found, struct skv_sink *sink)
+{
+	const uint8_t *value = map->region.base + found->off + skv_record_value_off(found->key_len);
+	uint64_t word, skip = 0;
+
+	sink->value_len = found->value_len;
+	sink->head_len = found->value_len < SKV_HEAD_MAX ? found->value_len : SKV_HEAD_MAX;
+	skv_copy_from_shared(sink->head, value, sink->head_len);
+	word = skv_block_load(map, found->off);
+	sink->token = word >> 2;
+	if (sink->skip)
+		skip = sink->skip(sink->head, sink->head_len);
+	if (skip > found->value_len)
+		skip = found->value_len;
+	sink->buf_len = found->value_len - skip;
+	if (sink->buf_len > sink->cap)
+		return -ENOBUFS;
+	skv_copy_from_shared(sink->buf, value + skip, sink->buf_len);
+	return 0;
+}
+
+int skv_index_get(const struct skv_map *map, const struct skv_key *key, struct skv_sink *sink)
+{
+	struct skv_place place = place_of(map, key);
+	struct skv_route route;
+	struct probe found;
+	uint32_t tries;
+	int r, answer;
+
+	for (tries = 0; tries < RETRIES; tries++) {
+		r = skv_directory_route(map, place, &route);
+		if (r < 0)
+			return r;
+		switch (probe(map, &route, place, key, &found)) {
+		case FOUND:
+			answer = sink_fill(map, &found, sink);
+			/* Boehm's reader: what was copied before the versions are looked at again. */
+			skv_fence_acquire();
+			if (skv_load_relaxed(&found.slot->v) == found.seen.v &&
+			    skv_route_holds(&route))
+				return answer;
+			break;
+		case ABSENT:
+		case FULL:
+			skv_fence_acquire();
+			if (skv_route_holds(&route))
+				return -ENOENT;
+			break;
+		case DAMAGED:
+			return -EBADMSG;
+		case MOVED:
+			break;
+		}
+		skv_pause();
+	}
+	return -EAGAIN;
+}
+
+int skv_index_exists(const struct skv_map *map, const struct skv_key *key)
+{
+	struct skv_place place = place_of(map, key);
+	struct skv_route route;
+	struct probe found;
+	enum found what;
+	uint32_t tries;
+	int r;
+
+	for (tries = 0; tries < RETRIES; tries++) {
+		r = skv_directory_route(map, place, &route);
+		if (r < 0)
+			return r;
+		what = probe(map, &route, place, key, &found);
+		skv_fence_acquire();
+		if (what == DAMAGED)
+			return -EBADMSG;
+		if (what != MOVED && skv_route_holds(&route) &&
+		    (what != FOUND || skv_load_relaxed(&found.slot->v) == found.seen.v))
+			return what == FOUND ? 0 : -ENOENT;
+		skv_pause();
+	}
+	return -EAGAIN;
+}
+
+int skv_index_links(const struct skv_map *map, uint64_t off)
+{
+	struct skv_key key;
+	struct skv_place place;
+	struct skv_route route;
+	struct probe found;
+	uint64_t key_len, value_len;
+	enum found what;
+	uint32_t tries;
+	uint8_t small[256];
+	void *copy = small;
+	int r = -EAGAIN;
+
+	if (!skv_index_record(map, off, &key_len, &value_len))
+		return -EBADMSG;
+	if (key_len > sizeof(small)) {
+		copy = malloc(key_len);
+		if (!copy)
+			return -ENOMEM;
+	}
+	skv_copy_from_shared(copy, record_key(map, off), key_len);
+	key.data = copy;
+	key.len = key_len;
+	place = place_of(map, &key);
+
+	for (tries = 0; tries < RETRIES; tries++) {
+		r = skv_directory_route(map, place, &route);
+		if (r < 0)
+			break;
+		what = probe(map, &route, place, &key, &found);
+		skv_fence_acquire();
+		r = -EBADMSG;
+		if (what == DAMAGED)
+			break;
+		if (what != MOVED && skv_route_holds(&route) &&
+		    (what != FOUND || skv_load_relaxed(&found.slot->v) == found.seen.v)) {
+			r = what == FOUND && found.off == off;
+			break;
+		}
+		r = -EAGAIN;
+		skv_pause();
+	}
+	if (copy != small)
+		free(copy);
+	return r;
+}
+
+/* ---- writing ----------------------------------------------------------------------- */
+
+/* The block of an operation: taken once, refilled when the operation is retried. */
+struct draft {
+	uint64_t off; /* 0: none yet */
+	uint64_t stamp;
+	uint64_t room; /* bytes that fit */
+};
+
+static void draft_drop(struct skv_writer *writer, struct draft *draft)
+{
+	if (draft->off) {
+		/* Our own intent announces it, and nobody else can know the stamp. */
+		skv_fence_seq();
+		skv_block_settle(writer, draft->off, draft->stamp);
+		skv_store_release(&writer->ctx->new_off, 0);
+	}
+	draft->off = 0;
+}
+
+/* A block of at least this size, with the key in it. */
+static int draft_take(struct skv_writer *writer, const struct skv_key *key, uint64_t value_len,
+		      struct draft *draft)
+{
+	uint64_t bytes = skv_record_bytes(key->len, value_len);
+	struct skv_record *record;
+	int r;
+
+	if (value_len > SKV_RECORD_VALUE_MASK)
+		return -EFBIG;
+	if (draft->off && bytes <= draft->room)
+		return 0;
+	draft_drop(writer, draft);
+	r = skv_arena_alloc(writer, bytes, &draft->off, &draft->stamp);
+	if (r < 0) {
+		draft->off = 0;
+		return r;
+	}
+	draft->room = skv_arena_round(bytes);
+	record = skv_record_at(writer->map, draft->off);
+	skv_store_relaxed(&record->expiry, 0);
+	skv_copy_to_shared(writer->map->region.base + draft->off + SKV_RECORD_HEADER, key->data,
+			   key->len);
+	SKV_FAULT(WRITE_CLAIMED);
+	return 0;
+}
+
+static uint8_t *draft_value(const struct skv_writer *writer, const struct skv_key *key,
+			    const struct draft *draft, uint64_t value_len)
+{
+	struct skv_record *record = skv_record_at(writer->map, draft->off);
+
+	skv_store_relaxed(&record->lens, key->len | (value_len << SKV_RECORD_VALUE_SHIFT));
+	return writer->map->region.base + draft->off + skv_record_value_off(key->len);
+}
+
+static void draft_complete(struct skv_writer *writer, const struct draft *draft)
+{
+	/* The record is whole: from here on it may be linked. One word says which block and
+	 * which phase, so that no death in between can mix them up. */
+	skv_store_release(&writer->ctx->new_off, draft->off | SKV_INTENT_COMPLETE);
+	SKV_FAULT(WRITE_COMPLETE);
+}
+
+/* The old record of a slot and its life, announced. False: it is not linked any more. */
+static bool announce_old(struct skv_writer *writer, uint64_t off, uint64_t *ret_stamp)
+{
+	if (!skv_block_is_alloc(skv_block_load(writer->map, off), ret_stamp))
+		return false;
+	skv_store_release(&writer->ctx->old_off, 0);
+	skv_store_release(&writer->ctx->old_stamp, *ret_stamp);
+	/* [intent.announce] the slot's compare-and-swap is the full fence. */
+	skv_store_release(&writer->ctx->old_off, off);
+	return true;
+}
+
+/* The unlinked record's memory; the announcement stands until this is done. */
+static void settle_old(struct skv_writer *writer, uint64_t off, uint64_t stamp)
+{
+	skv_fence_seq_after_cas();
+	skv_block_settle(writer, off, stamp);
+}
+
+static void clear_intents(struct skv_writer *writer)
+{
+	skv_store_release(&writer->ctx->old_off, 0);
+	skv_store_release(&writer->ctx->new_off, 0);
+}
+
+static void bump(uint64_t *counter)
+{
+	skv_store_relaxed(counter, skv_load_relaxed(counter) + 1);
+}
+
+/* What one attempt came to. */
+enum attempt { DONE, AGAIN };
+
+/* Links the draft in place of what the probe found. */
+static enum attempt link_over(struct skv_writer *writer, struct skv_place place,
+			      const struct skv_route *route, const struct probe *found,
+			      const struct draft *draft, uint64_t old_stamp)
+{
+	/* Only the condition was read from the slot and the old block; the guard makes sure that
+	 * this leaf is the one to ask, the compare-and-swap that the slot is as it was. */
+	skv_fence_acquire();
+	if (!skv_route_holds(route))
+		return AGAIN;
+	/* [write.publish] release, pairs with [slot.read]: the record first, then the way to it. */
+	if (!skv_cell_cas(found->slot, found->seen, skv_slot_next_v(found->seen.v, place),
+			  skv_slot_live_w(draft->off, place)))
+		return AGAIN;
+	SKV_FAULT(WRITE_LINKED);
+	settle_old(writer, found->off, old_stamp);
+	SKV_FAULT(WRITE_SETTLED);
+	bump(&writer->ctx->updates);
+	clear_intents(writer);
+	return DONE;
+}
+
+static enum attempt link_new(struct skv_writer *writer, struct skv_place place,
+			     const struct skv_route *route, const struct probe *found,
+			     const struct draft *draft)
+{
+	skv_fence_acquire();
+	if (!skv_route_holds(route))
+		return AGAIN;
+	/* [write.publish] */
+	if (!skv_cell_cas(found->slot, found->seen, skv_slot_next_v(found->seen.v, place),
+			  skv_slot_live_w(draft->off, place)))
+		return AGAIN;
+	SKV_FAULT(WRITE_LINKED);
+	bump(&writer->ctx->inserts);
+	clear_intents(writer);
+	return DONE;
+}
+
+static bool is_frozen(struct skv_cell seen)
+{
+	/* A slot at the end of its versions counts as frozen: the leaf must be replaced. */
+	return (seen.w & SKV_SLOT_FROZEN) || skv_slot_version(seen.v) >= SKV_SLOT_VERSION_MAX;
+}
+
+/* May the key be inserted into the empty slot? 0 yes, 1 route again, or an error. */
+static int make_room(struct skv_writer *writer, const struct skv_route *route, enum found what,
+		     const struct probe *found)
+{
+	struct skv_leaf_counts counts;
+	int r;
+
+	if (what == FULL || is_frozen(found->seen)) {
+		r = skv_leaf_replace(writer, route, true);
+		return r < 0 ? r : 1;
+	}
+	if (found->lines < SKV_LEAF_TRIGGER_LINES)
+		return 0;
+	counts = skv_leaf_count(skv_leaf_at(writer->map, route->leaf));
+	if (counts.live + counts.dead < SKV_LEAF_USED_LIMIT)
+		return 0;
+	r = skv_leaf_replace(writer, route, false);
+	/* No memory for it now: the last empty slots are there to be used. */
+	return r == -ENOSPC || r == -EXFULL ? 0 : r < 0 ? r : 1;
+}
+
+int skv_index_write(struct skv_writer *writer, const struct skv_key *key, enum skv_write_mode mode,
+		    uint64_t token, const struct skv_bytes *value, uint64_t *ret_token)
+{
+	struct skv_map *map = writer->map;
+	struct skv_place place = place_of(map, key);
+	uint64_t len = value->head_len + value->len, stamp = 0;
+	struct draft draft = { 0, 0, 0 };
+	struct skv_route route;
+	struct probe found;
+	enum found what;
+	uint32_t tries;
+	uint8_t *to;
+	int r;
+
+	for (tries = 0; tries < RETRIES; tries++) {
+		if (tries > 0)
+			bump(&writer->ctx->retries);
+		r = skv_directory_route(map, place, &route);
+		if (r < 0)
+			goto fail;
+		what = probe(map, &route, place, key, &found);
+		if (what == MOVED)
+			continue;
+		r = -EBADMSG;
+		if (what == DAMAGED)
+			goto fail;
+
+		/* The condition, on what was found; true only if that still stands. */
+		r = 0;
+		if (what == FOUND) {
+			if (!skv_block_is_alloc(skv_block_load(map, found.off), &stamp)) {
+				/* Unlinked since, or the segment is damaged. */
+				skv_fence_acquire();
+				r = -EBADMSG;
+				if (skv_load_relaxed(&found.slot->v) == found.seen.v &&
+				    skv_route_holds(&route))
+					goto fail;
+				continue;
+			}
+			if (mode == SKV_WRITE_ADD)
+				r = -EEXIST;
+			else if (mode == SKV_WRITE_CAS && stamp != token)
+				r = -ESTALE;
+		} else if (mode == SKV_WRITE_REPLACE || mode == SKV_WRITE_CAS) {
+			r = -ENOENT;
+		}
+		if (r < 0) {
+			skv_fence_acquire();
+			if (skv_route_holds(&route) &&
+			    (what != FOUND || skv_load_relaxed(&found.slot->v) == found.seen.v))
+				goto fail;
+			continue;
+		}
+
+		if (what == FOUND ? is_frozen(found.seen) : true) {
+			r = what == FOUND ? skv_leaf_replace(writer, &route, true) :
+					    make_room(writer, &route, what, &found);
+			if (r < 0)
+				goto fail;
+			if (what == FOUND || r > 0)
+				continue;
+		}
+
+		if (!draft.off) {
+			/* Taken late, so that an operation that fails its condition takes none; the
+			 * search is repeated because it may have become old meanwhile. */
+			r = draft_take(writer, key, len, &draft);
+			if (r < 0)
+				goto fail;
+			to = draft_value(writer, key, &draft, len);
+			skv_copy_to_shared(to, value->head, value->head_len);
+			skv_copy_to_shared(to + value->head_len, value->data, value->len);
+			draft_complete(writer, &draft);
+		}
+
+		if (what == FOUND) {
+			if (!announce_old(writer, found.off, &stamp) ||
+			    (mode == SKV_WRITE_CAS && stamp != token))
+				continue;
+			SKV_FAULT(WRITE_OLD);
+			if (link_over(writer, place, &route, &found, &draft, stamp) != DONE)
+				continue;
+		} else if (link_new(writer, place, &route, &found, &draft) != DONE) {
+			continue;
+		}
+		if (ret_token)
+			*ret_token = draft.stamp;
+		return 0;
+	}
+	r = -EAGAIN;
+fail:
+	draft_drop(writer, &draft);
+	clear_intents(writer);
+	return r;
+}
+
+int skv_index_update(struct skv_writer *writer, const struct skv_key *key, skv_splice_fn *fn,
+		     void *arg, uint64_t *ret_token)
+{
+	struct skv_map *map = writer->map;
+	struct skv_place place = place_of(map, key);
+	struct draft draft = { 0, 0, 0 };
+	struct skv_splice splice;
+	struct skv_route route;
+	struct probe found;
+	const uint8_t *old;
+	uint64_t len, stamp;
+	uint8_t head[HEAD];
+	enum found what;
+	uint32_t tries;
+	size_t head_len;
+	uint8_t *to;
+	int r;
+
+	for (tries = 0; tries < RETRIES; tries++) {
+		if (tries > 0)
+			bump(&writer->ctx->retries);
+		r = skv_directory_route(map, place, &route);
+		if (r < 0)
+			goto fail;
+		what = probe(map, &route, place, key, &found);
+		if (what == MOVED)
+			continue;
+		r = -EBADMSG;
+		if (what == DAMAGED)
+			goto fail;
+
+		/* Room first: it may move the leaf, and then all was for nothing. */
+		if (what == FOUND ? is_frozen(found.seen) : true) {
+			r = what == FOUND ? skv_leaf_replace(writer, &route, true) :
+					    make_room(writer, &route, what, &found);
+			if (r < 0)
+				goto fail;
+			if (what == FOUND || r > 0)
+				continue;
+		}
+
+		/* What is read of the old record counts only if the slot has not moved on; the
+		 * head must be true before somebody decides on it. */
+		old = NULL;
+		head_len = 0;
+		memset(&splice, 0, sizeof(splice));
+		if (what == FOUND) {
+			old = map->region.base + found.off + skv_record_value_off(found.key_len);
+			head_len = found.value_len < HEAD ? found.value_len : HEAD;
+			skv_copy_from_shared(head, old, head_len);
+			skv_fence_acquire();
+			if (skv_load_relaxed(&found.slot->v) != found.seen.v ||
+			    !skv_route_holds(&route))
+				continue;
+		}
+		r = fn(arg, old ? head : NULL, head_len, old ? found.value_len : 0, &splice);
+		if (r == 0 && (splice.keep_off > found.value_len * (old != NULL) ||
+			       splice.keep_len > found.value_len * (old != NULL) - splice.keep_off))
+			r = -EBADMSG;
+		if (r < 0) {
+			skv_fence_acquire();
+			if (skv_route_holds(&route) &&
+			    (!old || skv_load_relaxed(&found.slot->v) == found.seen.v))
+				goto fail;
+			continue;
+		}
+
+		len = splice.head_len + splice.keep_len + splice.tail_len;
+		r = draft_take(writer, key, len, &draft);
+		if (r < 0)
+			goto fail;
+		to = draft_value(writer, key, &draft, len);
+		skv_copy_to_shared(to, splice.head, splice.head_len);
+		to += splice.head_len;
+		if (splice.keep_len > 0)
+			skv_copy_shared(to, old + splice.keep_off, splice.keep_len);
+		to += splice.keep_len;
+		skv_copy_to_shared(to, splice.tail, splice.tail_len);
+		draft_complete(writer, &draft);
+
+		if (what == FOUND) {
+			if (!announce_old(writer, found.off, &stamp))
+				continue;
+			SKV_FAULT(WRITE_OLD);
+			if (link_over(writer, place, &route, &found, &draft, stamp) != DONE)
+				continue;
+		} else if (link_new(writer, place, &route, &found, &draft) != DONE) {
+			continue;
+		}
+		if (ret_token)
+			*ret_token = draft.stamp;
+		return 0;
+	}
+	r = -EAGAIN;
+fail:
+	draft_drop(writer, &draft);
+	clear_intents(writer);
+	return r;
+}
+
+/* One slot from LIVE to DEAD. False: it changed, look again. */
+static bool unlink_slot(struct skv_writer *writer, const struct skv_route *route,
+			struct skv_cell *slot, struct skv_cell seen)
+{
+	uint64_t off = skv_slot_off(seen.w), stamp;
+
+	if (!announce_old(writer, off, &stamp))
+		return false;
+	SKV_FAULT(REMOVE_OLD);
+	skv_fence_acquire();
+	if (!skv_route_holds(route))
+		return false;
+	if (!skv_cell_cas(slot, seen, skv_slot_next_v(seen.v, skv_slot_place(seen.v, seen.w)),
+			  SKV_SLOT_DEAD))
+		return false;
+	SKV_FAULT(REMOVE_UNLINKED);
+	settle_old(writer, off, stamp);
+	SKV_FAULT(REMOVE_SETTLED);
+	bump(&writer->ctx->deletes);
+	skv_store_release(&writer->ctx->old_off, 0);
+	return true;
+}
+
+int skv_index_remove(struct skv_writer *writer, const struct skv_key *key, struct skv_sink *sink)
+{
+	struct skv_map *map = writer->map;
+	struct skv_place place = place_of(map, key);
+	struct skv_route route;
+	struct probe found;
+	enum found what;
+	uint32_t tries;
+	int r = -EAGAIN, answer;
+
+	for (tries = 0; tries < RETRIES; tries++) {
+		if (tries > 0)
+			bump(&writer->ctx->retries);
+		r = skv_directory_route(map, place, &route);
+		if (r < 0)
+			break;
+		what = probe(map, &route, place, key, &found);
+		r = -EBADMSG;
+		if (what == DAMAGED)
+			break;
+		r = -EAGAIN;
+		if (what == MOVED)
+			continue;
+		if (what != FOUND) {
+			skv_fence_acquire();
+			r = -ENOENT;
+			if (skv_route_holds(&route))
+				break;
+			r = -EAGAIN;
+			continue;
+		}
+		if (is_frozen(found.seen)) {
+			/* A frozen leaf owns its successor's memory already: this cannot fail for
+			 * lack of it. */
+			r = skv_leaf_replace(writer, &route, true);
+			if (r < 0)
+				break;
+			r = -EAGAIN;
+			continue;
+		}
+		if (sink) {
+			answer = sink_fill(map, &found, sink);
+			if (answer < 0) {
+				skv_fence_acquire();
+				r = answer;
+				if (skv_load_relaxed(&found.slot->v) == found.seen.v &&
+				    skv_route_holds(&route))
+					break;
+				r = -EAGAIN;
+				continue;
+			}
+			/* The compare-and-swap below finds the slot as it was during the copy. */
+			skv_fence_acquire();
+		}
+		if (unlink_slot(writer, &route, found.slot, found.seen))
+			return 0;
+	}
+	skv_store_release(&writer->ctx->old_off, 0);
+	return r;
+}
+
+int skv_index_clear_leaf(struct skv_writer *writer, const struct skv_route *route,
+			 uint64_t *ret_removed)
+{
+	struct skv_leaf *leaf = skv_leaf_at(writer->map, route->leaf);
+	struct skv_cell seen;
+	uint32_t i;
+	int r;
+
+	for (i = 0; i < SKV_LEAF_SLOTS;) {
+		seen = skv_cell_read(&leaf->slots[i]);
+		skv_fence_acquire();
+		if (!skv_route_holds(route))
+			return -EAGAIN;
+		if (skv_slot_state(seen.w) != SKV_SLOT_LIVE) {
+			i++;
+			continue;
+		}
+		if (is_frozen(seen)) {
+			r = skv_leaf_replace(writer, route, true);
+			return r < 0 ? r : -EAGAIN;
+		}
+		if (unlink_slot(writer, route, &leaf->slots[i], seen)) {
+			(*ret_removed)++;
+			i++;
+		}
+	}
+	return 0;
+}

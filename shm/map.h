@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SKV_SHM_MAP_H
+#define SKV_SHM_MAP_H
+
+/*
+ * map: one process's private view of one attached segment.
+ *
+ * Holds what is read on every operation in private memory: base, geometry, hash key. The
+ * tables are reached through the functions below; each takes a number that the caller has
+ * checked against the geometry.
+ */
+
+#include "base/hash.h"
+#include "shm/cell.h"
+#include "shm/peer.h"
+#include "shm/region.h"
+
+struct skv_writer;
+
+struct skv_map {
+	struct skv_region region;
+	struct skv_peer peer; /* read-write only */
+	bool joined;
+	struct skv_hash_key hash;
+	uint64_t serial;            /* tells handles of one process apart, never reused */
+	uint64_t chunks_seen;       /* chunks_ready as it was read last; it only grows */
+	struct skv_writer *writers; /* all of this handle, pushed at the head */
+};
+
+static inline struct skv_superblock *skv_super(const struct skv_map *map)
+{
+	return skv_region_super(&map->region);
+}
+
+static inline struct skv_context *skv_context_at(const struct skv_map *map, uint32_t idx)
+{
+	return (struct skv_context *)(void *)(map->region.base + map->region.geo.context_off) + idx;
+}
+
+static inline struct skv_class_hints *skv_class_at(const struct skv_map *map, uint32_t class)
+{
+	return (struct skv_class_hints *)(void *)(map->region.base + map->region.geo.class_off) +
+	       class;
+}
+
+static inline struct skv_cell *skv_dir_cell(const struct skv_map *map, uint32_t level, uint32_t idx)
+{
+	return (struct skv_cell *)(void *)(map->region.base + map->region.geo.dir_off) +
+	       ((1ull << level) - 1) + idx;
+}
+
+static inline struct skv_cell *skv_chunk_cell(const struct skv_map *map, uint64_t chunk)
+{
+	return (struct skv_cell *)(void *)(map->region.base + map->region.geo.cell_off) + chunk;
+}
+
+static inline struct skv_bitmap *skv_chunk_bitmap(const struct skv_map *map, uint64_t chunk)
+{
+	return (struct skv_bitmap *)(void *)(map->region.base + map->region.geo.bitmap_off) + chunk;
+}
+
+static inline uint64_t *skv_chunk_summary(const struct skv_map *map, uint64_t chunk)
+{
+	return (uint64_t *)(void *)(map->region.base + map->region.geo.summary_off) + chunk / 64;
+}
+
+static inline uint64_t skv_chunk_off(const struct skv_map *map, uint64_t chunk)
+{
+	return map->region.geo.chunk_off + chunk * SKV_CHUNK_BYTES;
+}
+
+/* Chunks that may be touched; the shared number is input and is bounded here. */
+static inline uint64_t skv_chunks_ready(const struct skv_map *map)
+{
+	uint64_t n = skv_load_acquire(&skv_super(map)->chunks_ready);
+
+	return n < map->region.geo.n_chunks ? n : map->region.geo.n_chunks;
+}
+
+/* Leaf numbers below this may be touched; looks at the shared watermark only when the
+ * number in question lies above what is known already. */
+static inline uint64_t skv_map_leaves(const struct skv_map *map, uint64_t leaf)
+{
+	uint64_t *seen = (uint64_t *)(uintptr_t)&map->chunks_seen;
+	uint64_t n = skv_load_relaxed(seen);
+
+	if (__builtin_expect(leaf >= n * SKV_LEAVES_PER_CHUNK, 0)) {
+		n = skv_chunks_ready(map);
+		skv_store_relaxed(seen, n);
+	}
+	return n * SKV_LEAVES_PER_CHUNK;
+}
+
+static inline uint32_t skv_contexts_ready(const struct skv_map *map)
+{
+	uint64_t n = skv_load_acquire(&skv_super(map)->contexts_ready);
+
+	return (uint32_t)(n < map->region.geo.n_contexts ? n : map->region.geo.n_contexts);
+}
+
+static inline struct skv_leaf *skv_leaf_at(const struct skv_map *map, uint64_t leaf)
+{
+	return (struct skv_leaf *)(void *)(map->region.base + map->region.geo.chunk_off +
+					   leaf * SKV_LEAF_BYTES);
+}
+
+static inline struct skv_record *skv_record_at(const struct skv_map *map, uint64_t off)
+{
+	return (struct skv_record *)(void *)(map->region.base + off);
+}
+
+/* ---- records ---------------------------------------------------------------------- */
+
+static inline uint64_t skv_record_key_len(uint64_t lens)
+{
+	return lens & SKV_RECORD_KEY_MASK;
+}
+
+static inline uint64_t skv_record_value_len(uint64_t lens)
+{
+	return (lens >> SKV_RECORD_VALUE_SHIFT) & SKV_RECORD_VALUE_MASK;
+}
+
+static inline uint64_t skv_record_value_off(uint64_t key_len)
+{
+	return SKV_RECORD_HEADER + ((key_len + 7) & ~7ull);
+}
+
+/* Bytes of a whole record. */
+static inline uint64_t skv_record_bytes(uint64_t key_len, uint64_t value_len)
+{
+	return skv_record_value_off(key_len) + value_len;
+}
+
+#endif

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+#include "shm/writer.h"
+
+#include "base/fault.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+/*
+ * Context ownership. The owner word names the process slot and an incarnation that steps at
+ * every change.
+ *
+ *     free(n) ── claim, CAS ──► process p (n + 1) ── give back, or reaper, CAS ──► free(n + 2)
+ *
+ * The claimer clears the intents that a dead predecessor left; the reaper never clears
+ * them, because its store could arrive after the next owner's. A reaper reads an intent, then
+ * finds the owner word unchanged, and only then acts on what the intent names.
+ *
+ * A process dies                                       left                    repaired by
+ *  context claimed, intents not cleared                 old intents, settled    reaper: finds
+ *  (CONTEXT_CLAIMED)                                    already                 nothing to do
+ *  pages of more contexts reserved (CONTEXT_RESERVED)   memory nobody uses yet  next claimer
+ */
+
+/* Direct-mapped by the handle's serial: a thread that uses more handles than this at once
+ * gives a context back and takes it again when two collide. */
+#define TLS_SLOTS 8u
+
+static _Thread_local struct {
+	uint64_t serial;
+	struct skv_writer *writer;
+} tls[TLS_SLOTS];
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+static bool key_made;
+static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct skv_writer *pool;
+
+static void pool_lock_take(void)
+{
+	pthread_mutex_lock(&pool_lock);
+}
+
+static void pool_lock_give(void)
+{
+	pthread_mutex_unlock(&pool_lock);
+}
+
+static void put_back(struct skv_writer *writer, uint64_t serial)
+{
+	uint64_t expected = serial;
+
+	/* Fails when the handle was detached meanwhile and the writer serves another one. */
+	__atomic_compare_exchange_n(&writer->taken, &expected, 0, false, __ATOMIC_ACQ_REL,
+				    __ATOMIC_ACQUIRE);
+}
+
+static void thread_ends(void *arg)
+{
+	uint32_t i;
+
+	(void)arg;
+	for (i = 0; i < TLS_SLOTS; i++) {
+		if (tls[i].writer)
+			put_back(tls[i].writer, tls[i].serial);
+		tls[i].writer = NULL;
+		tls[i].serial = 0;
+	}
+}
+
+static void make_key(void)
+{
+	key_made = pthread_key_create(&key, thread_ends) == 0;
+	/* The pool's lock must be free in a child that attaches for itself. */
+	pthread_atfork(pool_lock_take, pool_lock_give, pool_lock_give);
+}
+
+static struct skv_writer *pool_get(void)
+{
+	struct skv_writer *writer;
+
+	pool_lock_take();
+	writer = pool;
+	if (writer)
+		pool = writer->next;
+	pool_lock_give();
+	return writer ? writer : calloc(1, sizeof(*writer));
+}
+
+static void pool_put(struct skv_writer *writer)
+{
+	uint32_t i;
+
+	writer->map = NULL;
+	writer->ctx = NULL;
+	writer->busy = 0;
+	for (i = 0; i < SKV_CLASSES_MAX; i++)
+		writer->cache[i].n = 0;
+	__atomic_store_n(&writer->taken, 0, __ATOMIC_RELEASE);
+	pool_lock_take();
+	writer->next = pool;
+	pool = writer;
+	pool_lock_give();
+}
+
+static void clear_intents(struct skv_context *ctx)
+{
+	skv_store_release(&ctx->new_off, 0);
+	skv_store_release(&ctx->old_off, 0);
+	skv_store_release(&ctx->aux_off, 0);
+	skv_store_release(&ctx->rebuild_leaf, 0);
+	skv_store_release(&ctx->chunk_first, 0);
+	skv_store_release(&ctx->doing, SKV_DOING_IDLE);
+}
+
+static bool claim_context(struct skv_writer *writer, uint32_t from, uint32_t to)
+{
+	struct skv_map *map = writer->map;
+	struct skv_context *ctx;
+	uint64_t owner, word;
+	uint32_t i;
+
+	for (i = from; i < to; i++) {
+		ctx = skv_context_at(map, i);
+		owner = skv_load_acquire(&ctx->owner);
+		/* A context whose stamps run out is never used again: stamps do not repeat. */
+		if (skv_owner_process(owner) >= 0 ||
+		    skv_load_relaxed(&ctx->stamp_next) > SKV_STAMP_COUNTER_MAX - (1ull << 40))
+			continue;
+		word = skv_owner_word(owner, (int32_t)map->peer.idx);
+		if (!skv_cas(&ctx->owner, owner, word))
+			continue;
+		SKV_FAULT(CONTEXT_CLAIMED);
+		clear_intents(ctx);
+		writer->ctx = ctx;
+		writer->idx = i;
+		writer->owner = word;
+		return true;
+	}
+	return false;
+}
+
+static int find_context(struct skv_writer *writer)
+{
+	struct skv_map *map = writer->map;
+	uint32_t ready, more;
+	int r;
+
+	for (;;) {
+		ready = skv_contexts_ready(map);
+		if (claim_context(writer, 0, ready))
+			return 0;
+		if (ready >= map->region.geo.n_contexts)
+			return -EUSERS;
+		more = ready + SKV_PAGE / sizeof(struct skv_context);
+		r = skv_region_reserve(&map->region,
+				       map->region.geo.context_off +
+					       ready * sizeof(struct skv_context),
+				       SKV_PAGE);
+		if (r < 0)
+			return r;
+		SKV_FAULT(CONTEXT_RESERVED);
+		/* Ends: each turn moves the watermark or loses to somebody who did. */
+		skv_cas(&skv_super(map)->contexts_ready, ready, more);
+	}
+}
+
+static int make_writer(struct skv_map *map, struct skv_writer **ret_writer)
+{
+	struct skv_writer *writer = pool_get();
+	int r;
+
+	if (!writer)
+		return -ENOMEM;
+	writer->map = map;
+	writer->acting_for = -1;
+	writer->n_calls = 0;
+	r = find_context(writer);
+	if (r < 0) {
+		pool_put(writer);
+		return r;
+	}
+	writer->taken = map->serial;
+	writer->next = __atomic_load_n(&map->writers, __ATOMIC_ACQUIRE);
+	while (!__atomic_compare_exchange_n(&map->writers, &writer->next, writer, true,
+					    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		;
+	*ret_writer = writer;
+	return 0;
+}
+
+static int find_writer(struct skv_map *map, struct skv_writer **ret_writer)
+{
+	uint32_t slot = map->serial % TLS_SLOTS;
+	struct skv_writer *writer;
+	uint64_t none;
+	int r;
+
+	pthread_once(&once, make_key);
+	if (!key_made)
+		return -ENOMEM;
+
+	if (tls[slot].writer) {
+		/* A signal handler must not push out the call that it interrupted. */
+		if (tls[slot].writer->busy)
+			return -EBUSY;
+		put_back(tls[slot].writer, tls[slot].serial);
+		tls[slot].writer = NULL;
+	}
+
+	for (writer = __atomic_load_n(&map->writers, __ATOMIC_ACQUIRE); writer;
+	     writer = writer->next) {
+		none = 0;
+		if (__atomic_load_n(&writer->taken, __ATOMIC_RELAXED) == 0 &&
+		    __atomic_compare_exchange_n(&writer->taken, &none, map->serial, false,
+						__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			break;
+	}
+	if (!writer) {
+		r = make_writer(map, &writer);
+		if (r < 0)
+			return r;
+	}
+
+	/* Any value but NULL makes the destructor run. */
+	pthread_setspecific(key, &tls);
+	tls[slot].serial = map->serial;
+	tls[slot].writer = writer;
+	*ret_writer = writer;
+	return 0;
+}
+
+int skv_writer_enter(struct skv_map *map, enum skv_doing doing, struct skv_writer **ret_writer)
+{
+	uint32_t slot = map->serial % TLS_SLOTS;
+	struct skv_writer *writer = tls[slot].writer;
+	int r;
+
+	if (!writer || tls[slot].serial != map->serial) {
+		r = find_writer(map, &writer);
+		if (r < 0)
+			return r;
+	}
+	if (writer->busy)
+		return -EBUSY;
+	writer->busy = 1;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	skv_store_relaxed(&writer->ctx->doing, doing);
+	*ret_writer = writer;
+	return 0;
+}
+
+void skv_writer_exit(struct skv_writer *writer)
+{
+	skv_store_relaxed(&writer->ctx->doing, SKV_DOING_IDLE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	writer->busy = 0;
+}
+
+uint64_t skv_writer_stamp(struct skv_writer *writer)
+{
+	/* Advanced before use: a stamp that was handed out and lost is never handed out again. */
+	uint64_t n = skv_load_relaxed(&writer->ctx->stamp_next) + 1;
+
+	skv_store_relaxed(&writer->ctx->stamp_next, n);
+	return ((uint64_t)writer->idx << SKV_STAMP_COUNTER_BITS) | n;
+}
+
+void skv_writer_release_all(struct skv_map *map)
+{
+	struct skv_writer *writer, *next;
+
+	for (writer = map->writers; writer; writer = next) {
+		next = writer->next;
+		skv_cas(&writer->ctx->owner, writer->owner, skv_owner_word(writer->owner, -1));
+		pool_put(writer);
+	}
+	map->writers = NULL;
+}
+
+void skv_writer_abandon_all(struct skv_map *map)
+{
+	struct skv_writer *writer, *next;
+
+	for (writer = map->writers; writer; writer = next) {
+		next = writer->next;
+		pool_put(writer);
+	}
+	map->writers = NULL;
+}

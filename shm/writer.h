@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SKV_SHM_WRITER_H
+#define SKV_SHM_WRITER_H
+
+/*
+ * writer: the calling thread's right to change the segment.
+ *
+ * Each thread that writes owns one context record in the segment, which holds its intents
+ * and counters, and this private companion with its caches. A thread gets one at its first
+ * write on a handle and gives it back when it ends; the next thread of the process takes it
+ * over with its caches. The memory of a writer is never given back to malloc, only used
+ * again, so that a thread that ends while the handle is detached looks at a writer for sure.
+ */
+
+#include "shm/class.h"
+#include "shm/map.h"
+
+/* Private, most recently freed first; hints like everything that is not a state word. */
+#define SKV_CACHE_BLOCKS 96u
+
+struct skv_cache {
+	uint32_t n;
+	struct {
+		uint64_t off;  /* class 0: leaf number */
+		uint64_t word; /* the FREE word that the block should hold; class 0: unused */
+	} item[SKV_CACHE_BLOCKS];
+};
+
+struct skv_writer {
+	struct skv_map *map;
+	struct skv_context *ctx;
+	uint32_t idx; /* of the context */
+	uint64_t owner; /* owner word while it is ours */
+	uint64_t taken; /* serial of the map while a thread has it, else 0 */
+	int busy;       /* inside a call; only the owning thread and its signal handlers look */
+	uint32_t n_calls; /* since the last look for dead processes */
+	int32_t acting_for; /* context of a dead thread whose intents are being settled, or -1 */
+	struct skv_writer *next;
+	struct skv_cache cache[SKV_CLASSES_MAX];
+};
+
+/*
+ * skv_writer_enter - begin a writing call
+ * @doing: shown to people who look at the segment
+ * @ret_writer: end with skv_writer_exit on the same thread
+ *
+ * Returns 0, -EBUSY (this thread is inside a call already: a signal handler), -EUSERS
+ * (every context is taken by the living), -ENOSPC (no memory for one more), -ENOMEM.
+ */
+int skv_writer_enter(struct skv_map *map, enum skv_doing doing, struct skv_writer **ret_writer);
+void skv_writer_exit(struct skv_writer *writer);
+
+/* Give back every context of a handle that is being detached. */
+void skv_writer_release_all(struct skv_map *map);
+
+/* In a forked child: free private memory only. */
+void skv_writer_abandon_all(struct skv_map *map);
+
+/* A stamp that was never used in this segment; the next one of this context. */
+uint64_t skv_writer_stamp(struct skv_writer *writer);
+
+/* Process number of an owner word, or -1 when it is free. */
+static inline int32_t skv_owner_process(uint64_t owner)
+{
+	return (int32_t)(owner & SKV_OWNER_PROCESS_MASK) - 1;
+}
+
+static inline uint64_t skv_owner_word(uint64_t previous, int32_t process)
+{
+	return (((previous >> SKV_OWNER_INCARNATION_SHIFT) + 1) << SKV_OWNER_INCARNATION_SHIFT) |
+	       (uint64_t)(process + 1);
+}
+
+#endif

@@ -670,7 +670,7 @@ static int open_temporary(struct skv_region *region)
 		r = path_of("", region->name, path);
 		if (r < 0)
 			return r;
-		region->map_fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+		region->map_fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
 		if (region->map_fd < 0) {
 			region->name[0] = '\0';
 			if (errno == EEXIST)

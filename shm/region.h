@@ -47,10 +47,12 @@ struct skv_region {
 	 * the lock then lives exactly as long as the mapping. -1 when closed. */
 	int map_fd;
 	/* Another description of the same file, for asking about locks. May have been closed or
-	 * replaced by the application: used only through skv_region_fd. */
+	 * replaced by the application: used only through skv_region_fd, which knows it by a
+	 * mark (region.c). */
 	int aux_fd;
 	dev_t dev;
 	ino_t ino;
+	/* Empty before publication; begins with a dot while it is that of a temporary file. */
 	char name[SHMKV_NAME_MAX + 1];
 };
 
@@ -61,7 +63,8 @@ static inline struct skv_superblock *skv_region_super(const struct skv_region *r
 
 /*
  * skv_region_plan - geometry for what a caller asked for
- * @opts: complete options, defaults already filled in; ranges are checked here
+ * @opts: ranges are checked here. 0 in max_bytes, hash, max_processes and max_threads is the
+ *        default; a default may be reduced for a small map, a request is kept or refused
  * @ret_geo: the plan
  *
  * Returns 0 or -EINVAL.
@@ -100,7 +103,8 @@ void skv_region_abandon(struct skv_region *region);
  * skv_region_reserve - take memory from the system for a stretch of the file
  * @off, @len: bytes; widened to whole pages
  *
- * Idempotent, may be repeated and raced. Returns 0, -ENOSPC (nothing may be touched), -EIO.
+ * Idempotent, may be repeated and raced. Returns 0, -ENOSPC (nothing may be touched), -EIO
+ * (also for a stretch that leaves the segment, and on a read-only region).
  * A process that dies half-way leaves pages that a later call finds present.
  */
 int skv_region_reserve(struct skv_region *region, uint64_t off, uint64_t len);

@@ -55,4 +55,40 @@ if [ -n "$SAMPLES_CRITERION" ]; then
 	ok_if "criterion: a hanging test is killed with its children" hung_child_is_gone
 fi
 
+# ---- totals -------------------------------------------------------------------------
+
+# testlog NAME STATUS RESULT STDOUT: one line of meson's log.
+testlog() {
+	printf '{"name": "p:unit / %s", "stdout": "%s", "result": "%s", "duration": 1.0, "returncode": %s}\n' \
+		"$1" "$4" "$3" "$2" >>"$tap_dir/log"
+}
+
+last_line_is() {
+	"$SRC/tests/totals" "$tap_dir/log" >"$tap_dir/totals"
+	totals_status=$?
+	tail -n 1 "$tap_dir/totals"
+	rm "$tap_dir/log"
+	[ "$(tail -n 1 "$tap_dir/totals")" = "$2" ] && [ $totals_status -eq "$1" ]
+}
+
+testlog good 0 OK '1..3\nok 1 - a\nok 2 - b\nok 3 - c # SKIP none here\n'
+testlog better 0 OK 'ok - d (0.1s)\n1..1\n'
+ok_if "totals: single tests are counted" last_line_is 0 "3 passed, 0 failed, 1 skipped"
+testlog good 0 OK '1..1\nok 1 - a\n'
+testlog bad 1 ERROR '1..2\nok 1 - a\nnot ok 2 - b\n# because\n'
+ok_if "totals: a failure is counted once" last_line_is 1 "2 passed, 1 failed"
+ok_if "totals: a failure is shown with its reason" grep -q '^ *because$' "$tap_dir/totals"
+testlog crashed -11 ERROR '1..3\nok 1 - a\n'
+ok_if "totals: a program that stopped early is a failure" last_line_is 1 "1 passed, 1 failed"
+testlog leaked 23 ERROR '1..1\nok 1 - a\n'
+ok_if "totals: a bad exit status after good tests is a failure" last_line_is 1 "1 passed, 1 failed"
+testlog silent 0 SKIP ''
+ok_if "totals: a program that says nothing is a failure" last_line_is 1 "0 passed, 1 failed"
+testlog timeout -9 TIMEOUT ''
+ok_if "totals: a program that hangs is a failure" last_line_is 1 "0 passed, 1 failed"
+testlog skipped 0 SKIP '1..0 # SKIP no such thing\n'
+ok_if "totals: nothing but skipped tests is no success" last_line_is 1 "0 passed, 0 failed, 1 skipped"
+: >"$tap_dir/log"
+ok_if "totals: an empty log is a failure" last_line_is 1 "0 passed, 1 failed"
+
 tap_end

@@ -87,6 +87,15 @@ static void on_end(int sig)
 	raise(sig);
 }
 
+/* SKV_TEST_TIME_SCALE multiplies every limit, for emulators, valgrind and full sweeps. */
+static unsigned int limit_s(const struct skv_test *test)
+{
+	const char *scale = getenv("SKV_TEST_TIME_SCALE");
+	unsigned int factor = scale ? (unsigned int)strtoul(scale, NULL, 10) : 1;
+
+	return (test->timeout_s ? test->timeout_s : TIMEOUT_DEFAULT_S) * (factor ? factor : 1);
+}
+
 static void catch_signal(int sig, void (*fn)(int))
 {
 	struct sigaction action;
@@ -117,7 +126,7 @@ static _Noreturn void run_child(const struct skv_test *test, pid_t parent, bool 
 enum skv_test_outcome skv_test_isolate(const struct skv_test *test, bool leak_check,
 				       char note[SKV_TEST_NOTE_LEN])
 {
-	unsigned int timeout_s = test->timeout_s ? test->timeout_s : TIMEOUT_DEFAULT_S;
+	unsigned int timeout_s = limit_s(test);
 	pid_t parent = getpid(), pid, r;
 	int status;
 
@@ -194,7 +203,7 @@ enum skv_test_outcome skv_test_direct(const struct skv_test *test, char note[SKV
 		return SKV_TEST_SKIPPED;
 	}
 	/* No handler: SIGALRM ends the process, which a debugger can look at. */
-	alarm(test->timeout_s ? test->timeout_s : TIMEOUT_DEFAULT_S);
+	alarm(limit_s(test));
 	test->fn();
 	alarm(0);
 	direct.active = false;

@@ -1,0 +1,41 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+
+# Every example does what its first line says, ends by itself and leaves nothing behind.
+
+. "$(dirname "$0")/tap.sh"
+
+name=test-examples-$$
+cd "$EXAMPLES" || exit 1
+
+# prints LINE PROGRAM...: the program succeeds and one of its lines is this one.
+prints() {
+	line=$1
+	shift
+	"$@" >"$tap_dir/printed" && cat "$tap_dir/printed" && grep -qx -- "$line" "$tap_dir/printed"
+}
+
+feed() {
+	./consumer "$name" >"$tap_dir/consumer" 2>&1 &
+	consumer=$!
+	./producer "$name" || return 1
+	wait $consumer || { cat "$tap_dir/consumer"; return 1; }
+	grep -qx 'checked 1000 samples' "$tap_dir/consumer"
+}
+
+nothing_left() {
+	! ls /dev/shm | grep -F "$name"
+}
+
+ok_if "hello" prints 'greeting is "hello, whoever reads this"' ./hello "$name"
+ok_if "producer and consumer" feed
+ok_if "counter-cas" prints '4 processes added 5000 each: n is 20000' ./counter-cas "$name"
+ok_if "typed-values: scalars" prints 'big      uint    18446744073709551615' ./typed-values "$name"
+ok_if "typed-values: packed" prints 'array    packed  6 bytes of msgpack' ./typed-values "$name"
+ok_if "typed-values: wrong types" prints 'text as int: EPROTOTYPE' ./typed-values "$name"
+ok_if "reader" prints 'temperature: 21.5' ./reader "$name"
+ok_if "scan" prints '1000 keys with the sum 499500, 500 left' ./scan "$name"
+not_ok_if "an example fails when the map is missing" ./hello no/such/name
+ok_if "no segment is left" nothing_left
+
+tap_end

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* test-conformance-shm: the list held against the shared-memory engine. */
+#include "tests/conformance.h"
+#include "tests/test.h"
+
+static const struct skv_conformance shm = {
+	.prefix = "shm:conformance-",
+	.small_bytes = (uint64_t)2 << 20,
+};
+
+#define ROW_FUNCTION(id, sentence, seconds)     \
+	static void run_##id(void)              \
+	{                                       \
+		skv_conformance_##id(&shm);     \
+	}
+SKV_CONFORMANCE_LIST(ROW_FUNCTION)
+
+#define ROW(id, sentence, seconds) { "shm", sentence, run_##id, seconds },
+
+const struct skv_test skv_tests_conformance_shm[] = {
+	SKV_CONFORMANCE_LIST(ROW)
+	{ 0 },
+};

@@ -2,6 +2,7 @@
 #include "base/fork.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <sys/mman.h>
 #include <unistd.h>
 

@@ -79,17 +79,23 @@ struct probe {
 bool skv_index_record(const struct skv_map *map, uint64_t off, uint64_t *ret_key_len,
 		      uint64_t *ret_value_len)
 {
-	uint64_t lens, end = skv_chunk_off(map, skv_map_leaves(map, (off - map->region.geo.chunk_off) /
-								     SKV_LEAF_BYTES) /
-						      SKV_LEAVES_PER_CHUNK);
+	uint64_t begin = map->region.geo.chunk_off, end, lens;
 
-	if (off < map->region.geo.chunk_off || off + SKV_RECORD_HEADER > end)
+	if (off < begin)
+		return false;
+	end = begin + skv_map_leaves(map, (off - begin) / SKV_LEAF_BYTES) * SKV_LEAF_BYTES;
+	if (off + SKV_RECORD_HEADER > end)
 		return false;
 	lens = skv_load_relaxed(&skv_record_at(map, off)->lens);
 	*ret_key_len = skv_record_key_len(lens);
 	*ret_value_len = skv_record_value_len(lens);
-	return *ret_key_len >= 1 && *ret_key_len <= SHMKV_KEY_MAX &&
-	       skv_record_bytes(*ret_key_len, *ret_value_len) <= end - off;
+	if (skv_record_bytes(*ret_key_len, *ret_value_len) > end - off) {
+		/* A large record may reach beyond what was known to be there. */
+		end = begin + skv_chunks_ready(map) * SKV_CHUNK_BYTES;
+		if (skv_record_bytes(*ret_key_len, *ret_value_len) > end - off)
+			return false;
+	}
+	return *ret_key_len >= 1 && *ret_key_len <= SHMKV_KEY_MAX;
 }
 
 static const uint8_t *record_key(const struct skv_map *map, uint64_t off)

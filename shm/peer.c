@@ -32,6 +32,11 @@
  * unlocked, and the slot afterwards still reads the same, the holder of n is dead: n is
  * never used twice and there was no moment in between at which it lived without its byte.
  *
+ * When no slot is free, a newcomer inherits the slot of a dead one: JOINING(n) or LIVE(n)
+ * -> JOINING(n+1), holding the byte. It then owns the contexts that name the slot, and
+ * recovers them before it does anything else; if it dies in that, so does the next. A
+ * reaper that had judged n dead notices by the incarnation.
+ *
  * What may run at the same time: everything, on all slots. Two reapers may reach the same
  * verdict; the incarnation makes the second burial fail. pid, pid_ns and times are written
  * while JOINING, for people; nobody decides by them.
@@ -162,17 +167,19 @@ static uint64_t read_pid_ns(void)
 
 /* ---- joining --------------------------------------------------------------------- */
 
-/* Takes one slot that was seen free: 1, or 0 when somebody else is about to have it. */
-static int try_slot(struct skv_region *region, uint32_t idx, uint64_t *ret_incarnation)
+/* Takes one slot that is free or, if @inherit, whose holder is dead: 1, or 0 when somebody
+ * living has it or is about to. */
+static int try_slot(struct skv_region *region, uint32_t idx, bool inherit, uint64_t *ret_incarnation)
 {
 	struct skv_process *slot = skv_peer_slot(region, idx);
 	uint64_t seen, incarnation;
 	int r;
 
 	seen = skv_load_acquire(&slot->state);
-	if ((seen & SKV_PROCESS_STATE_MASK) != SKV_PROCESS_FREE)
+	if (((seen & SKV_PROCESS_STATE_MASK) != SKV_PROCESS_FREE) != inherit)
 		return 0;
 
+	/* Whoever gets the byte of a slot that is not free knows that its holder is dead. */
 	r = lock_call(region->map_fd, F_OFD_SETLK, F_WRLCK, idx, NULL);
 	if (r == -EAGAIN || r == -EACCES)
 		return 0;
@@ -204,15 +211,16 @@ int skv_peer_join(struct skv_region *region, struct skv_peer *ret_peer)
 {
 	struct skv_process *slot;
 	uint64_t incarnation = 0;
-	uint32_t idx;
+	uint32_t n, idx = 0;
 	int r = 0;
 
 	/* Without a second descriptor the lock could not be proved, nor others judged. */
 	if (region->read_only || !is_map_fd(region) || skv_region_fd(region) < 0)
 		return -EIO;
 
-	for (idx = 0; idx < region->geo.n_processes; idx++) {
-		r = try_slot(region, idx, &incarnation);
+	for (n = 0; n < 2 * region->geo.n_processes; n++) {
+		idx = n % region->geo.n_processes;
+		r = try_slot(region, idx, n >= region->geo.n_processes, &incarnation);
 		if (r != 0)
 			break;
 	}
@@ -251,6 +259,7 @@ int skv_peer_join(struct skv_region *region, struct skv_peer *ret_peer)
 
 	ret_peer->idx = idx;
 	ret_peer->incarnation = incarnation;
+	ret_peer->inherited = n >= region->geo.n_processes;
 	return 0;
 }
 

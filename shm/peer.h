@@ -17,14 +17,15 @@
 struct skv_peer {
 	uint32_t idx;         /* process slot */
 	uint64_t incarnation; /* of the slot while it is ours */
+	bool inherited;       /* from a dead process, together with its contexts */
 };
 
 /*
  * skv_peer_join - take a process slot and the lock that vouches for it
  * @region: freshly made or attached read-write; its map_fd is closed by this call
  *
- * Returns 0, -EUSERS when no slot is free (dead ones count as taken until they are
- * reaped), -EOPNOTSUPP when the file system does not tie the lock to the mapping, -EIO.
+ * Prefers a free slot; else it takes over that of a dead process, whose contexts the caller
+ * must then recover. Returns 0, -EUSERS when every slot is held by the living, -EOPNOTSUPP when the file system does not tie the lock to the mapping, -EIO.
  */
 int skv_peer_join(struct skv_region *region, struct skv_peer *ret_peer);
 

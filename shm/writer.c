@@ -167,28 +167,66 @@ static int find_context(struct skv_writer *writer)
 	}
 }
 
-static int make_writer(struct skv_map *map, struct skv_writer **ret_writer)
+static struct skv_writer *writer_new(struct skv_map *map)
 {
 	struct skv_writer *writer = pool_get();
+
+	if (writer) {
+		writer->map = map;
+		writer->acting_for = -1;
+		writer->n_calls = 0;
+		writer->taken = map->serial;
+	}
+	return writer;
+}
+
+static void writer_push(struct skv_map *map, struct skv_writer *writer)
+{
+	writer->next = __atomic_load_n(&map->writers, __ATOMIC_ACQUIRE);
+	while (!__atomic_compare_exchange_n(&map->writers, &writer->next, writer, true,
+					    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		;
+}
+
+static int make_writer(struct skv_map *map, struct skv_writer **ret_writer)
+{
+	struct skv_writer *writer = writer_new(map);
 	int r;
 
 	if (!writer)
 		return -ENOMEM;
-	writer->map = map;
-	writer->acting_for = -1;
-	writer->n_calls = 0;
 	r = find_context(writer);
 	if (r < 0) {
 		pool_put(writer);
 		return r;
 	}
-	writer->taken = map->serial;
-	writer->next = __atomic_load_n(&map->writers, __ATOMIC_ACQUIRE);
-	while (!__atomic_compare_exchange_n(&map->writers, &writer->next, writer, true,
-					    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-		;
+	writer_push(map, writer);
 	*ret_writer = writer;
 	return 0;
+}
+
+struct skv_writer *skv_writer_adopt(struct skv_map *map, uint32_t idx, uint64_t owner)
+{
+	struct skv_writer *writer = writer_new(map);
+	uint64_t word = skv_owner_word(owner, (int32_t)map->peer.idx);
+
+	if (!writer)
+		return NULL;
+	writer->ctx = skv_context_at(map, idx);
+	writer->idx = idx;
+	writer->owner = word;
+	if (!skv_cas(&writer->ctx->owner, owner, word)) {
+		pool_put(writer);
+		return NULL;
+	}
+	return writer;
+}
+
+void skv_writer_offer(struct skv_writer *writer)
+{
+	clear_intents(writer->ctx);
+	writer_push(writer->map, writer);
+	__atomic_store_n(&writer->taken, 0, __ATOMIC_RELEASE);
 }
 
 static int find_writer(struct skv_map *map, struct skv_writer **ret_writer)

@@ -50,6 +50,16 @@ struct skv_writer {
 int skv_writer_enter(struct skv_map *map, enum skv_doing doing, struct skv_writer **ret_writer);
 void skv_writer_exit(struct skv_writer *writer);
 
+/*
+ * skv_writer_adopt - make the context of a dead thread ours, with the intents that stand in it
+ * @owner: the owner word while it was dead
+ *
+ * NULL when somebody else was faster or there is no memory. The caller settles the intents
+ * and ends with skv_writer_offer, which clears them and lets threads of this process use it.
+ */
+struct skv_writer *skv_writer_adopt(struct skv_map *map, uint32_t idx, uint64_t owner);
+void skv_writer_offer(struct skv_writer *writer);
+
 /* Give back every context of a handle that is being detached. */
 void skv_writer_release_all(struct skv_map *map);
 

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+#include "shm/arena.h"
+#include "shm/check.h"
+#include "shm/inspect.h"
+#include "shm/recover.h"
+#include "shm/scan.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/*
+ * store: the shared-memory engine, as the table of functions that the api layer knows.
+ *
+ * Puts the modules together: region and peer make an attachment, a writer is taken around
+ * every call that changes something, and a call that finds no room, or no place for its
+ * thread, looks for dead processes once before it says so.
+ */
+
+/* Handles of this process, counted for ever; a forked child goes on from its parent's number,
+ * so that a thread's remembered writer is never taken for one of another handle. */
+static uint64_t last_serial;
+
+static void fill_defaults(struct shmkv_options *opts)
+{
+	if (opts->max_bytes == 0)
+		opts->max_bytes = 64ull << 20;
+	if (opts->mode == 0)
+		opts->mode = 0600;
+	if (opts->hash == SHMKV_HASH_DEFAULT)
+		opts->hash = SHMKV_HASH_SIPHASH13;
+}
+
+static int map_begin(struct skv_map *map)
+{
+	map->serial = __atomic_add_fetch(&last_serial, 1, __ATOMIC_RELAXED);
+	return skv_hash_key_init(&map->hash, map->region.geo.hash_kind, map->region.hash_k0,
+				 map->region.hash_k1);
+}
+
+/* Compaction in a full segment needs leaves of its own for every process at work. */
+static void grow_reserve(struct skv_map *map)
+{
+	struct skv_superblock *super = skv_super(map);
+	uint64_t want = SKV_LEAVES_PER_CHUNK, have;
+	uint32_t i;
+
+	for (i = 0; i < map->region.geo.n_processes; i++)
+		want += (skv_load_relaxed(&skv_peer_slot(&map->region, i)->state) &
+			 SKV_PROCESS_STATE_MASK) != SKV_PROCESS_FREE;
+	have = skv_load_relaxed(&super->leaf_target);
+	if (want > have)
+		skv_cas(&super->leaf_target, have, want);
+}
+
+static int map_join(struct skv_map *map)
+{
+	struct skv_writer *writer;
+	int r;
+
+	r = skv_peer_join(&map->region, &map->peer);
+	if (r < 0)
+		return r;
+	map->joined = true;
+	if (map->peer.inherited) {
+		r = skv_recover_inherited(map);
+		if (r < 0)
+			return r;
+	}
+	grow_reserve(map);
+	/* No context or no memory for one: attaching works, and the first write says why it
+	 * does not. */
+	if (skv_writer_enter(map, SKV_DOING_RECOVER, &writer) == 0) {
+		skv_recover_reap(writer, NULL);
+		skv_writer_exit(writer);
+	}
+	return 0;
+}
+
+static void map_free(struct skv_map *map)
+{
+	struct skv_writer *writer;
+
+	for (writer = map->writers; writer; writer = writer->next)
+		skv_arena_flush(writer);
+	skv_writer_release_all(map);
+	if (map->joined)
+		skv_peer_leave(&map->region, &map->peer);
+	skv_region_detach(&map->region);
+	free(map);
+}
+
+static int store_create(const char *name, const struct shmkv_options *opts, void **ret_map)
+{
+	struct shmkv_options full = *opts;
+	struct skv_geometry geo;
+	struct skv_map *map;
+	int r;
+
+	fill_defaults(&full);
+	r = skv_region_plan(&full, &geo);
+	if (r < 0)
+		return r;
+	map = calloc(1, sizeof(*map));
+	if (!map)
+		return -ENOMEM;
+
+	r = skv_region_new(&geo, full.mode, &map->region);
+	if (r < 0) {
+		free(map);
+		return r;
+	}
+	/* Everything is in place before anybody can see it. */
+	r = map_begin(map);
+	if (r == 0)
+		r = skv_directory_init(map);
+	if (r == 0)
+		r = skv_leaf_init(map);
+	if (r == 0)
+		r = skv_region_publish(&map->region, name);
+	if (r == 0)
+		r = map_join(map);
+	if (r < 0) {
+		map_free(map);
+		return r;
+	}
+	*ret_map = map;
+	return 0;
+}
+
+static int store_attach(const char *name, unsigned int flags, void **ret_map)
+{
+	bool read_only = flags & SHMKV_READ_ONLY;
+	struct skv_map *map;
+	int r;
+
+	map = calloc(1, sizeof(*map));
+	if (!map)
+		return -ENOMEM;
+	r = skv_region_attach(name, read_only, &map->region);
+	if (r < 0) {
+		free(map);
+		return r;
+	}
+	r = map_begin(map);
+	if (r == 0 && !read_only)
+		r = map_join(map);
+	if (r < 0) {
+		map_free(map);
+		return r;
+	}
+	*ret_map = map;
+	return 0;
+}
+
+static void store_detach(void *arg)
+{
+	map_free(arg);
+}
+
+static void store_abandon(void *arg)
+{
+	struct skv_map *map = arg;
+
+	skv_writer_abandon_all(map);
+	skv_region_abandon(&map->region);
+	free(map);
+}
+
+/* ---- calls -------------------------------------------------------------------------- */
+
+static int writer_enter(struct skv_map *map, enum skv_doing doing, struct skv_writer **ret_writer)
+{
+	int r;
+
+	if (map->region.read_only)
+		return -EROFS;
+	r = skv_writer_enter(map, doing, ret_writer);
+	/* Ends: each turn makes one context of the dead ours, or there is none. */
+	while (r == -EUSERS && skv_recover_adopt(map))
+		r = skv_writer_enter(map, doing, ret_writer);
+	return r;
+}
+
+static int writer_exit(struct skv_writer *writer, int r)
+{
+	skv_recover_tick(writer, false);
+	skv_writer_exit(writer);
+	return r;
+}
+
+/* Full: perhaps the dead hold it. True when it is worth another try. */
+static bool worth_again(struct skv_writer *writer, int r)
+{
+	return r == -ENOSPC && skv_recover_reap(writer, NULL) > 0;
+}
+
+static int store_get(void *map, const struct skv_key *key, struct skv_sink *sink)
+{
+	return skv_index_get(map, key, sink);
+}
+
+static int store_exists(void *map, const struct skv_key *key)
+{
+	return skv_index_exists(map, key);
+}
+
+static int store_write(void *map, const struct skv_key *key, enum skv_write_mode mode,
+		       uint64_t token, const struct skv_bytes *value, uint64_t *ret_token)
+{
+	struct skv_writer *writer;
+	int r = writer_enter(map, SKV_DOING_WRITE, &writer);
+
+	if (r < 0)
+		return r;
+	do
+		r = skv_index_write(writer, key, mode, token, value, ret_token);
+	while (worth_again(writer, r));
+	return writer_exit(writer, r);
+}
+
+static int store_update(void *map, const struct skv_key *key, skv_splice_fn *fn, void *arg,
+			uint64_t *ret_token)
+{
+	struct skv_writer *writer;
+	int r = writer_enter(map, SKV_DOING_WRITE, &writer);
+
+	if (r < 0)
+		return r;
+	do
+		r = skv_index_update(writer, key, fn, arg, ret_token);
+	while (worth_again(writer, r));
+	return writer_exit(writer, r);
+}
+
+static int store_remove(void *map, const struct skv_key *key, struct skv_sink *sink)
+{
+	struct skv_writer *writer;
+	int r = writer_enter(map, SKV_DOING_REMOVE, &writer);
+
+	return r < 0 ? r : writer_exit(writer, skv_index_remove(writer, key, sink));
+}
+
+static int store_count(void *map, uint64_t *ret_count)
+{
+	*ret_count = skv_inspect_count(map);
+	return 0;
+}
+
+static int store_clear(void *arg, uint64_t *ret_removed)
+{
+	struct skv_map *map = arg;
+	struct skv_writer *writer;
+	struct skv_route route;
+	uint64_t prefix = 0, removed = 0;
+	uint32_t tries = 0;
+	int r = writer_enter(map, SKV_DOING_CLEAR, &writer);
+
+	if (r < 0)
+		return r;
+	while (prefix < 1ull << SKV_PREFIX_BITS && r == 0) {
+		struct skv_place place = { prefix << 12 };
+
+		r = skv_directory_route(map, place, &route);
+		if (r == 0)
+			r = skv_index_clear_leaf(writer, &route, &removed);
+		if (r == 0) {
+			/* By cell, not by leaf: this key range was emptied under its own guard. */
+			prefix = ((uint64_t)route.idx + 1) << (SKV_PREFIX_BITS - route.depth);
+			tries = 0;
+		} else if (r == -EAGAIN && ++tries < 100000) {
+			r = 0; /* the leaf was replaced: the work that others did */
+		}
+	}
+	if (ret_removed)
+		*ret_removed = removed;
+	return writer_exit(writer, r);
+}
+
+static int store_scan_begin(void *map, uint64_t cursor, void **ret_scan)
+{
+	struct skv_scan *scan;
+	int r = skv_scan_begin(map, cursor, &scan);
+
+	if (r == 0)
+		*ret_scan = scan;
+	return r;
+}
+
+static int store_scan_next(void *scan, struct shmkv_entry *ret_entry)
+{
+	return skv_scan_next(scan, ret_entry);
+}
+
+static uint64_t store_scan_cursor(const void *scan)
+{
+	return skv_scan_cursor(scan);
+}
+
+static void store_scan_end(void *scan)
+{
+	skv_scan_end(scan);
+}
+
+static int store_info(void *map, struct shmkv_info *info)
+{
+	return skv_inspect_info(map, info);
+}
+
+static int store_recover(void *map, struct shmkv_recovery *report)
+{
+	struct skv_writer *writer;
+	int r = writer_enter(map, SKV_DOING_RECOVER, &writer);
+
+	if (r < 0)
+		return r;
+	skv_recover_reap(writer, report);
+	skv_recover_sweep(writer, report);
+	skv_inspect_recount(map, writer, &report->count_fix);
+	return writer_exit(writer, 0);
+}
+
+static int store_maintain(void *map)
+{
+	struct skv_writer *writer;
+	int r = writer_enter(map, SKV_DOING_RECOVER, &writer);
+
+	if (r < 0)
+		return r;
+	skv_recover_tick(writer, true);
+	skv_writer_exit(writer);
+	return 0;
+}
+
+static int store_check(void *map, void (*fn)(const char *violation, void *arg), void *arg,
+		       struct shmkv_audit *audit)
+{
+	return skv_check(map, fn, arg, audit);
+}
+
+static int store_layout(void *map, int (*fn)(const struct shmkv_layout_item *item, void *arg),
+			void *arg)
+{
+	return skv_inspect_layout(map, fn, arg);
+}
+
+const struct skv_engine skv_engine_shm = {
+	.scheme = "shm",
+	.create = store_create,
+	.attach = store_attach,
+	.detach = store_detach,
+	.abandon = store_abandon,
+	.unlink = skv_region_unlink,
+	.list = skv_region_list,
+	.get = store_get,
+	.exists = store_exists,
+	.write = store_write,
+	.update = store_update,
+	.remove = store_remove,
+	.count = store_count,
+	.clear = store_clear,
+	.scan_begin = store_scan_begin,
+	.scan_next = store_scan_next,
+	.scan_cursor = store_scan_cursor,
+	.scan_end = store_scan_end,
+	.info = store_info,
+	.recover = store_recover,
+	.maintain = store_maintain,
+	.check = store_check,
+	.layout = store_layout,
+};

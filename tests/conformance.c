@@ -2052,7 +2052,7 @@ static void step(struct history *h)
 void skv_conformance_differential(const struct skv_conformance *engine)
 {
 	struct history h = { .f = fixture_new(engine), .random = skv_test_seed() };
-	uint64_t n_steps = skv_test_is_slow() ? 20000 : 200000, i;
+	uint64_t n_steps = skv_test_is_slow() ? 100000 : 200000, i;
 	struct model_entry *e;
 
 	h.entries = calloc(N_MODEL_KEYS, sizeof(*h.entries));

@@ -26,7 +26,7 @@ struct model {
 	bool linked; /* has a name */
 	unsigned int n_attached;
 	struct entry *entries; /* sorted by hash, then key */
-	size_t n_entries;
+	size_t n_entries, entries_cap;
 	uint64_t used_bytes;
 	uint64_t last_token;
 	uint64_t inserts, updates, deletes;
@@ -110,26 +110,39 @@ static int room_for(const struct model *m, size_t key_len, const struct entry *o
 	return used + cost(key_len, value_len) > m->opts.max_bytes ? -ENOSPC : 0;
 }
 
+static int reserve_entry(struct model *m)
+{
+	size_t cap = m->entries_cap ? 2 * m->entries_cap : 16;
+	struct entry *grown;
+
+	if (m->n_entries < m->entries_cap)
+		return 0;
+	grown = realloc(m->entries, cap * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	m->entries = grown;
+	m->entries_cap = cap;
+	return 0;
+}
+
 static int insert(struct model *m, const struct skv_key *key, struct entry **ret_entry)
 {
 	uint64_t hash = hash_of(key->data, key->len);
 	size_t i = lower_bound(m, hash, key->data, key->len);
-	struct entry *grown;
+	struct entry *entry;
 	uint8_t *copy;
 
 	copy = malloc(key->len);
-	grown = realloc(m->entries, (m->n_entries + 1) * sizeof(*grown));
-	if (grown)
-		m->entries = grown;
-	if (!copy || !grown) {
+	if (!copy || reserve_entry(m) < 0) {
 		free(copy);
 		return -ENOMEM;
 	}
 	memcpy(copy, key->data, key->len);
-	memmove(&grown[i + 1], &grown[i], (m->n_entries - i) * sizeof(*grown));
+	entry = &m->entries[i];
+	memmove(entry + 1, entry, (m->n_entries - i) * sizeof(*entry));
 	m->n_entries++;
-	grown[i] = (struct entry){ .hash = hash, .key = copy, .key_len = key->len };
-	*ret_entry = &grown[i];
+	*entry = (struct entry){ .hash = hash, .key = copy, .key_len = key->len };
+	*ret_entry = entry;
 	return 0;
 }
 

@@ -369,8 +369,8 @@ const struct skv_test skv_tests_atomic[] = {
 	{ "atomic", "loads work on read-only memory", loads_work_on_read_only_memory, 10 },
 	{ "atomic", "threads lose no update", threads_lose_no_update, 60 },
 	{ "atomic", "processes lose no update", processes_lose_no_update, 60 },
-	{ "atomic", "release carries what came before", release_carries_what_came_before, 60 },
-	{ "atomic", "swap hands over to one", swap_hands_over_to_one, 60 },
-	{ "atomic", "a full fence orders a store and a load", full_fence_orders_store_and_load, 60 },
+	{ "atomic", "release carries what came before to another thread", release_carries_what_came_before, 60 },
+	{ "atomic", "swap hands over to one thread of many", swap_hands_over_to_one, 60 },
+	{ "atomic", "a full fence orders a store and a load between threads", full_fence_orders_store_and_load, 60 },
 	{ 0 },
 };

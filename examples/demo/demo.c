@@ -215,9 +215,11 @@ static bool publish(void)
 	if (start(PRODUCER) < 0 || start(WRITER) < 0 || !wait_ready(0) || !wait_ready(1))
 		return false;
 	r = shmkv_attach(demo.map, SHMKV_READ_ONLY, &kv);
-	for (ms = 0; r == 0 && ms < 30000 && count < demo.list.n_packages && !interrupted; ms += 10) {
-		rest_ms(10);
+	for (ms = 0; r == 0 && ms < 30000 && !interrupted; ms += 10) {
 		r = shmkv_count(kv, &count);
+		if (count == demo.list.n_packages)
+			break;
+		rest_ms(10);
 	}
 	shmkv_detach(kv);
 	return r == 0 && count == demo.list.n_packages;
@@ -293,7 +295,7 @@ static bool run_kills(void)
 		/* Never at the same place of the writer's round. */
 		rest_ms(80 + (long)(demo.n_kills * 37 % 101));
 		right = kill_writer();
-		progress("killed %u writers, %u of them inside shmkv_put; %" PRIu64 " reads verified",
+		progress("killed %u writers, %u inside shmkv_put; %" PRIu64 " reads verified",
 			 demo.n_kills, demo.n_inside, all_reads());
 	}
 	rest_ms(200);
@@ -311,7 +313,7 @@ static void tell_reader(unsigned int number)
 	      " gone back to an older revision",
 	      number + 1, notes->reads, notes->torn, notes->lost, notes->reverted);
 	check(notes->longest_gap_ns[DEMO_KILLS] < GAP_MAX_NS,
-	      "reader %u: longest gap between two reads %.1f ms in the calm, %.1f ms around the kills",
+	      "reader %u: longest gap between reads %.1f ms in the calm, %.1f ms around kills",
 	      number + 1, (double)notes->longest_gap_ns[DEMO_CALM] / 1e6,
 	      (double)notes->longest_gap_ns[DEMO_KILLS] / 1e6);
 	if (notes->error)
@@ -353,14 +355,14 @@ static void recover_and_audit(struct shmkv *kv)
 	int r;
 
 	r = shmkv_recover(kv, &recovery);
-	check(r == 0, "recovery: %s", r ? shmkv_strerror(r) : "done, while the map was open to everybody");
+	check(r == 0, "recovery: %s", r ? shmkv_strerror(r) : "done, while the map is open to all");
 	r = shmkv_info(kv, &info);
 	check(r == 0 && info.recoveries == demo.n_kills && info.processes_dead == 0,
 	      "%" PRIu64 " dead processes recovered, most of them by whoever came next, %u left",
 	      info.recoveries, info.processes_dead);
 	if (r == 0 && recovery.blocks)
-		tell("this last one gave back %" PRIu64 " records, %" PRIu64 " bytes", recovery.blocks,
-		     recovery.bytes);
+		tell("this last one gave back %" PRIu64 " records, %" PRIu64 " bytes",
+		     recovery.blocks, recovery.bytes);
 
 	r = shmkv_check(kv, print_violation, NULL, &audit);
 	check(r == 0 && audit.violations == 0 && audit.keys == demo.list.n_packages,
@@ -427,8 +429,8 @@ static void dump(void)
 	len = readlink("/proc/self/exe", path, sizeof(path) - 1);
 	while (len > 0 && path[len - 1] != '/')
 		len--;
-	snprintf(command, sizeof(command), "exec '%.*s../tools/shmkv-dump' '%s'", (int)(len > 0 ? len : 0),
-		 path, demo.map);
+	snprintf(command, sizeof(command), "exec '%.*s../tools/shmkv-dump' '%s'",
+		 len > 0 ? (int)len : 0, path, demo.map);
 
 	pipe = popen(command, "re");
 	if (!pipe) {
@@ -492,7 +494,7 @@ static void run_story(void)
 	if (demo.n_failed || interrupted)
 		return;
 
-	title("3. Two readers attach read-only by name and compare all they read with their own copy");
+	title("3. Two readers attach read-only by name and compare all they read");
 	if (start(READER_0) < 0 || start(READER_1) < 0) {
 		check(false, "fork: %s", strerror(errno));
 		return;
@@ -535,8 +537,8 @@ int main(int argc, char **argv)
 	title("1. The records: this machine's package database");
 	r = package_list_read(&demo.list, path);
 	if (r < 0) {
-		fprintf(stderr, "demo: %s: %s. Name another dpkg status file as the argument.\n", path,
-			strerror(-r));
+		fprintf(stderr, "demo: %s: %s. Name another dpkg status file as the argument.\n",
+			path, strerror(-r));
 		return 1;
 	}
 	tell("%s: %zu packages, %.1f MB", path, demo.list.n_packages,

@@ -41,6 +41,7 @@ static bool is_text(const msgpack_object *object, const char *text, size_t len)
 static int verify_map(const msgpack_object *object, const struct package *package,
 		      uint64_t *ret_revision)
 {
+	const struct package_field *field;
 	const msgpack_object_kv *pair;
 	size_t i;
 
@@ -51,10 +52,9 @@ static int verify_map(const msgpack_object *object, const struct package *packag
 	    pair->val.type != MSGPACK_OBJECT_POSITIVE_INTEGER)
 		return -EBADMSG;
 	for (i = 0; i < package->n_fields; i++) {
-		if (!is_text(&pair[i + 1].key, package->fields[i].name, package->fields[i].name_len))
-			return -EBADMSG;
-		if (!is_text(&pair[i + 1].val, package->fields[i].value,
-			     package->fields[i].value_len))
+		field = &package->fields[i];
+		if (!is_text(&pair[i + 1].key, field->name, field->name_len) ||
+		    !is_text(&pair[i + 1].val, field->value, field->value_len))
 			return -EBADMSG;
 	}
 	*ret_revision = pair->val.via.u64;

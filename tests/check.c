@@ -39,7 +39,7 @@ void skv_test_fail(const char *file, int line, const char *fmt, ...)
 	snprintf(text, sizeof(text), "%.80s:%d: %s\n", file, line, what);
 	say(text);
 	skv_test_note_set(text);
-	/* Not exit: other threads are still running, and a forked child has its parent's handlers. */
+	/* Not exit: other threads still run, and a forked child has its parent's handlers. */
 	_exit(1);
 }
 
@@ -87,7 +87,7 @@ uint64_t skv_test_seed(void)
 		errno = 0;
 		seed = strtoull(given, &end, 0);
 		if (errno || *end)
-			skv_test_fail(__FILE__, __LINE__, "SKV_TEST_SEED=%s is not a number", given);
+			skv_test_fail(__FILE__, __LINE__, "SKV_TEST_SEED=%s is no number", given);
 	} else if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed)) {
 		skv_test_fail(__FILE__, __LINE__, "getrandom: %s", strerror(errno));
 	}

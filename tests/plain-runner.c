@@ -92,7 +92,8 @@ static int run(char **words, int n_words, bool no_fork)
 			continue;
 		n++;
 		fflush(stdout);
-		outcome = no_fork ? skv_test_direct(test, note) : skv_test_isolate(test, true, note);
+		outcome = no_fork ? skv_test_direct(test, note) :
+				    skv_test_isolate(test, true, note);
 		printf("%s %d - %s: %s", outcome == SKV_TEST_FAILED ? "not ok" : "ok", n,
 		       test->suite, test->name);
 		if (outcome == SKV_TEST_SKIPPED)
@@ -121,8 +122,8 @@ int main(int argc, char **argv)
 			no_fork = true;
 		} else {
 			fprintf(stderr,
-				"usage: %s [--list | --criterion] [--no-fork] [PART-OF-A-NAME...]\n",
-				argv[0]);
+				"usage: %s [--list | --criterion] [--no-fork] "
+				"[PART-OF-A-NAME...]\n", argv[0]);
 			return 2;
 		}
 	}

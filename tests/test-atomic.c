@@ -361,7 +361,8 @@ static void full_fence_orders_store_and_load(void)
 }
 
 const struct skv_test skv_tests_atomic[] = {
-	{ "atomic", "the back end has its name and passes its own test", back_end_has_its_name, 10 },
+	{ "atomic", "the back end has its name and passes its own test",
+	  back_end_has_its_name, 10 },
 	{ "atomic", "words do what they say", words_do_what_they_say, 10 },
 	{ "atomic", "a pair is compared in full", pair_is_compared_in_full, 10 },
 	{ "atomic", "copies take exactly their bytes", copies_take_exactly_their_bytes, 60 },
@@ -369,8 +370,10 @@ const struct skv_test skv_tests_atomic[] = {
 	{ "atomic", "loads work on read-only memory", loads_work_on_read_only_memory, 10 },
 	{ "atomic", "threads lose no update", threads_lose_no_update, 60 },
 	{ "atomic", "processes lose no update", processes_lose_no_update, 60 },
-	{ "atomic", "release carries what came before", release_carries_what_came_before, 60 },
-	{ "atomic", "swap hands over to one", swap_hands_over_to_one, 60 },
-	{ "atomic", "a full fence orders a store and a load", full_fence_orders_store_and_load, 60 },
+	{ "atomic", "release carries what came before to another thread",
+	  release_carries_what_came_before, 60 },
+	{ "atomic", "swap hands over to one thread of many", swap_hands_over_to_one, 60 },
+	{ "atomic", "a full fence orders a store and a load between threads",
+	  full_fence_orders_store_and_load, 60 },
 	{ 0 },
 };

@@ -307,7 +307,8 @@ static void random_bytes_fill_exactly_the_buffer(void)
 }
 
 const struct skv_test skv_tests_hash[] = {
-	{ "hash", "the reference gives the published SipHash-2-4 values", reference_is_siphash, 10 },
+	{ "hash", "the reference gives the published SipHash-2-4 values",
+	  reference_is_siphash, 10 },
 	{ "hash", "SipHash-1-3 agrees with the reference for every length",
 	  siphash13_agrees_with_the_reference, 10 },
 	{ "hash", "the XXH3 secret is SipHash-2-4 in counter mode",
@@ -319,6 +320,7 @@ const struct skv_test skv_tests_hash[] = {
 	  every_length_and_every_key_gives_another_hash, 30 },
 	{ "hash", "one bit turns half of the hash", one_bit_turns_half_of_the_hash, 60 },
 	{ "hash", "unknown kinds are refused", unknown_kinds_are_refused, 10 },
-	{ "hash", "random bytes fill exactly the buffer", random_bytes_fill_exactly_the_buffer, 10 },
+	{ "hash", "random bytes fill exactly the buffer",
+	  random_bytes_fill_exactly_the_buffer, 10 },
 	{ 0 },
 };

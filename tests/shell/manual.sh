@@ -1,0 +1,46 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+
+# The manual pages are well formed and leave out no call and no error code.
+
+. "$(dirname "$0")/tap.sh"
+
+# scdoc always writes a paragraph after a heading; that one warning is its, not ours.
+lint() {
+	mandoc -T lint -W warning "$1" | grep -v 'skipping paragraph macro: PP' >"$tap_dir/lint"
+	cat "$tap_dir/lint"
+	[ ! -s "$tap_dir/lint" ]
+}
+
+text_of() {
+	mandoc -T utf8 -O width=200 "$BUILD/docs/$1" | sed "s/.$(printf '\b')//g"
+}
+
+# all_in FILE WORDS...: every word is in the file; says which are not.
+all_in() {
+	file=$1
+	shift
+	missing=0
+	for word in "$@"; do
+		grep -q -w -e "$word" "$file" || { echo "missing: $word"; missing=1; }
+	done
+	return $missing
+}
+
+if ! command -v mandoc >/dev/null || [ ! -f "$BUILD/docs/shmkv.3" ]; then
+	tap_skip "manual pages" "scdoc or mandoc is not installed"
+	tap_end
+fi
+
+for page in "$BUILD"/docs/*.[1-8]; do
+	ok_if "${page##*/} has no fault" lint "$page"
+done
+
+text_of shmkv.3 >"$tap_dir/shmkv.3"
+codes=$(grep -o '^ \*  -E[A-Z]*' "$SRC/include/shmkv/shmkv.h" | tr -d ' *')
+calls=$(nm -D --defined-only "$LIBSHMKV" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }')
+ok_if "the table of codes in shmkv.h was found" [ "$(echo "$codes" | wc -l)" -ge 26 ]
+ok_if "shmkv(3) has every error code" all_in "$tap_dir/shmkv.3" $codes
+ok_if "shmkv(3) has every call" all_in "$tap_dir/shmkv.3" $calls
+
+tap_end

@@ -59,31 +59,31 @@ static int print_plain(struct cli_call *call, const struct pack_item *item, cons
 	return r;
 }
 
-static int print_json(struct cli_call *call, const struct pack_item *item, const void *packed,
-		      size_t packed_len, const uint64_t *token)
+/* The value as put --json takes it; with --token inside an object that has both. */
+static int print_json(struct cli_call *call, const void *packed, size_t packed_len, uint64_t token)
 {
 	struct emitter e;
 	int r;
 
 	cli_emitter(call, &e);
-	emit_object_begin(&e);
-	emit_key(&e, "key");
-	emit_bytes_or_string(&e, call->key, call->key_len);
-	emit_member_string(&e, "type", pack_type_name(item->type));
-	emit_key(&e, "value");
-	r = value_emit(&e, packed, packed_len);
-	if (token) {
+	if (call->token) {
+		emit_object_begin(&e);
+		emit_key(&e, "key");
+		emit_bytes_or_string(&e, call->key, call->key_len);
 		emit_key(&e, "token");
-		emit_uint_string(&e, *token);
+		emit_uint_string(&e, token);
+		emit_key(&e, "value");
 	}
-	emit_object_end(&e);
+	r = value_emit(&e, packed, packed_len);
+	if (call->token)
+		emit_object_end(&e);
 	cli_end_line(call);
 	return r;
 }
 
-/* In the form that the options ask for. @token: NULL if there is none any more. */
+/* In the form that the options ask for. */
 static int print_value(struct cli_call *call, const void *packed, size_t packed_len,
-		       const uint64_t *token)
+		       uint64_t token)
 {
 	struct pack_walk walk = pack_walk_over(packed, packed_len);
 	struct pack_item item;
@@ -98,7 +98,7 @@ static int print_value(struct cli_call *call, const void *packed, size_t packed_
 		return TOOL_OK;
 	}
 	if (call->json)
-		r = print_json(call, &item, packed, packed_len, token);
+		r = print_json(call, packed, packed_len, token);
 	else
 		r = print_plain(call, &item, packed, packed_len);
 	return r < 0 ? cli_fail(call, -EBADMSG) : TOOL_OK;
@@ -144,11 +144,11 @@ int cli_get(struct cli_call *call)
 	r = shmkv_get_alloc(call->kv, call->key, call->key_len, &packed, &len, &token);
 	if (r < 0)
 		return cli_fail(call, r);
-	if (call->token) {
+	if (call->token && !call->json) {
 		print_token(call, token);
 		r = TOOL_OK;
 	} else {
-		r = print_value(call, packed, len, &token);
+		r = print_value(call, packed, len, token);
 	}
 	free(packed);
 	return r;
@@ -173,7 +173,7 @@ int cli_take(struct cli_call *call)
 			break;
 		cap = len > cap ? len : cap * 2;
 	}
-	r = r < 0 ? cli_fail(call, r) : print_value(call, packed, len, NULL);
+	r = r < 0 ? cli_fail(call, r) : print_value(call, packed, len, 0);
 	free(packed);
 	return r;
 }
@@ -239,7 +239,8 @@ static int store(struct cli_call *call,
 	r = cli_value(call, &value, &owned);
 	if (r != TOOL_OK)
 		return r;
-	r = finish_store(call, fn(call->kv, call->key, call->key_len, value, &token), token);
+	r = fn(call->kv, call->key, call->key_len, value, &token);
+	r = finish_store(call, r, token);
 	free(owned);
 	return r;
 }

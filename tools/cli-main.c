@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "option-blame.h"
 #include "text-escape.h"
 
 static const char program[] = "shmkv";
@@ -146,6 +147,7 @@ int cli_run(struct cli *cli, int argc, char **argv)
 
 struct front {
 	int verb_at; /* index of the verb in argv, 0 if there is none */
+	int stopped_at;
 	bool json, help, version;
 };
 
@@ -170,7 +172,7 @@ static error_t parse_front(int key, char *arg, struct argp_state *state)
 		state->next = state->argc;
 		return 0;
 	case ARGP_KEY_ERROR:
-		front->verb_at = state->next > 1 ? state->next - 1 : 0;
+		front->stopped_at = state->next;
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -202,7 +204,8 @@ int main(int argc, char **argv)
 		       ARGP_IN_ORDER | ARGP_NO_EXIT | ARGP_NO_ERRS | ARGP_NO_HELP, NULL, &front)) {
 		rep.json = front.json;
 		return (int)report_problem(&rep, TOOL_USAGE, "EINVAL", "see \"shmkv --help\"",
-					   "unknown option \"%s\"", argv[front.verb_at]);
+					   "unknown option \"%s\"",
+					   option_blamed(argc, argv, front.stopped_at));
 	}
 	cli.json = front.json;
 	if (front.verb_at > 0 && !front.help && !front.version)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "option-blame.h"
 #include "sizes.h"
 
 int cli_usage(struct cli_call *call, const char *format, ...)
@@ -314,10 +315,9 @@ void cli_verb_help(struct cli *cli, const struct cli_verb *verb)
 	struct argp argp = { .options = verb->options, .parser = parse_option };
 
 	synopsis(cli, verb, args, sizeof(args));
-	snprintf(doc, sizeof(doc), "%s: %s.\v%s%s", verb->name, verb->summary,
-		 verb->more ? verb->more : "",
-		 verb->flags & (VERB_KEY | VERB_SEGMENT) ?
-			 " Put -- before words that begin with a dash." : "");
+	snprintf(doc, sizeof(doc), "%s: %s.\v%s%s%s", verb->name, verb->summary,
+		 verb->more ? verb->more : "", verb->more ? " " : "",
+		 verb->flags & VERB_KEY ? "Put -- before words that begin with a dash." : "");
 	snprintf(name, sizeof(name), "%s%s", cli->in_shell ? "" : "shmkv ", verb->name);
 	argp.args_doc = args[0] ? args + 1 : NULL;
 	argp.doc = doc;
@@ -365,7 +365,7 @@ int cli_parse(struct cli_call *call)
 	if (error && r == TOOL_OK)
 		r = cli_usage(call, "\"%s\" is not an option here, not a clear abbreviation of one, or "
 				    "its value is missing",
-			      call->stopped_at > 0 ? call->argv[call->stopped_at - 1] : "?");
+			      option_blamed(call->argc, call->argv, call->stopped_at));
 	free(argv);
 	if (r != TOOL_OK || call->help || call->version)
 		return r;

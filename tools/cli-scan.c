@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "entries.h"
 #include "progress.h"
 #include "value-json.h"
 
@@ -13,50 +14,44 @@ struct walk {
 	struct cli_call *call;
 	struct shmkv_scan *scan;
 	struct emitter emitter;
-	uint64_t seen, shown;
+	const char *prefix;
+	uint64_t seen, shown, damaged;
 	uint64_t cursor; /* paged: where another scan can go on */
 };
 
-static int show_json(struct walk *w, const struct shmkv_entry *entry)
+static void show_json(struct walk *w, const struct shmkv_entry *entry)
 {
-	int r = 0;
-
 	emit_object_begin(&w->emitter);
 	emit_key(&w->emitter, "key");
 	emit_bytes_or_string(&w->emitter, entry->key, entry->key_len);
 	if (!w->call->keys_only) {
 		emit_key(&w->emitter, "value");
-		r = value_emit(&w->emitter, entry->value, entry->value_len);
+		value_emit(&w->emitter, entry->value, entry->value_len);
 	}
 	emit_object_end(&w->emitter);
-	return r;
 }
 
-static int show_line(struct walk *w, const struct shmkv_entry *entry)
+static void show_line(struct walk *w, const struct shmkv_entry *entry)
 {
-	int r = 0;
-
 	cli_print_key(w->call, entry->key, entry->key_len);
 	if (!w->call->keys_only) {
 		out_char(&w->call->cli->out, '\t');
-		r = value_emit(&w->emitter, entry->value, entry->value_len);
+		value_emit(&w->emitter, entry->value, entry->value_len);
 	}
 	cli_end_line(w->call);
-	return r;
 }
 
-static int show(struct walk *w, const struct shmkv_entry *entry)
+static void show(struct walk *w, const struct shmkv_entry *entry)
 {
-	size_t prefix_len = w->call->prefix ? strlen(w->call->prefix) : 0;
-	int r;
+	size_t prefix_len = strlen(w->prefix);
 
-	if (entry->key_len < prefix_len || memcmp(entry->key, w->call->prefix, prefix_len) != 0)
-		return 0;
+	if (entry->key_len < prefix_len || memcmp(entry->key, w->prefix, prefix_len) != 0)
+		return;
 	w->shown++;
-	if (!w->call->keys_only && shmkv_value_check(entry->value, entry->value_len) < 0)
-		return -EBADMSG;
-	r = w->call->json ? show_json(w, entry) : show_line(w, entry);
-	return r < 0 ? -EBADMSG : 0;
+	if (w->call->json)
+		show_json(w, entry);
+	else
+		show_line(w, entry);
 }
 
 /*
@@ -85,12 +80,12 @@ static int walk_all(struct walk *w)
 	w->cursor = shmkv_scan_cursor(w->scan);
 
 	for (;;) {
-		r = shmkv_scan_next(w->scan, &entry);
+		r = entries_next(w->scan, &entry, &w->damaged);
 		cursor = shmkv_scan_cursor(w->scan);
 		if (r <= 0)
 			break;
-		r = show(w, &entry);
-		if (r < 0 || out_stopped(&w->call->cli->out))
+		show(w, &entry);
+		if (out_stopped(&w->call->cli->out))
 			break;
 		progress_step(&progress, ++w->seen);
 		if (cli_interrupted()) {
@@ -103,6 +98,8 @@ static int walk_all(struct walk *w)
 	}
 	w->cursor = cursor;
 	progress_end(&progress);
+	if (r >= 0 && w->damaged > 0)
+		return -EBADMSG;
 	return r < 0 ? r : 0;
 }
 
@@ -133,7 +130,7 @@ static void show_end(struct walk *w, int r)
 
 int cli_scan(struct cli_call *call)
 {
-	struct walk w = { .call = call };
+	struct walk w = { .call = call, .prefix = call->prefix ? call->prefix : "" };
 	int r;
 
 	r = shmkv_scan_begin(call->kv, call->cursor, &w.scan);

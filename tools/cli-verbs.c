@@ -43,7 +43,7 @@ static const struct argp_option get_options[] = {
 	{ "raw", OPT_RAW, NULL, 0,
 	  "Payload bytes without a newline; msgpack bytes if it is neither str nor bin", 2 },
 	{ "hex", OPT_HEX, NULL, 0, "The same bytes in hexadecimal", 2 },
-	{ "token", OPT_TOKEN, NULL, 0, "Only the token of the version, for cas", 2 },
+	{ "token", OPT_TOKEN, NULL, 0, "Only the token of the version, for cas; with --json the value too", 2 },
 	COMMON
 };
 
@@ -114,7 +114,8 @@ const struct cli_verb cli_verbs[] = {
 	{ "list", BOTH, plain_options, cli_list, "list the segments of this machine", NULL },
 	{ "info", READS, plain_options, cli_info, "show limits, memory and counters", NULL },
 	{ "get", READS | VERB_KEY, get_options, cli_get, "print a value",
-	  "Scalars and text are printed plainly, everything else as JSON." },
+	  "Scalars and text are printed plainly, everything else as JSON; with --json all of them, as "
+	  "\"put --json\" takes them." },
 	{ "put", WRITES | VERB_KEY | VERB_VALUE, put_options, cli_put, "store a value", NULL },
 	{ "add", WRITES | VERB_KEY | VERB_VALUE, put_options, cli_add,
 	  "store a value if the key is absent", NULL },
@@ -122,7 +123,7 @@ const struct cli_verb cli_verbs[] = {
 	  "store a value if the key is present", NULL },
 	{ "cas", WRITES | VERB_KEY | VERB_TOKEN | VERB_VALUE, put_options, cli_cas,
 	  "store a value if the key still has the version of TOKEN",
-	  "\"get --token\" and \"get --json\" show tokens." },
+	  "\"get --token\" and \"put --token\" print tokens." },
 	{ "append", WRITES | VERB_KEY | VERB_VALUE, append_options, cli_append,
 	  "lengthen text or bytes", NULL },
 	{ "incr", WRITES | VERB_KEY | VERB_BY, incr_options, cli_incr,

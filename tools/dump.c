@@ -10,6 +10,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "entries.h"
+#include "option-blame.h"
 #include "pack-walk.h"
 #include "progress.h"
 #include "text-escape.h"
@@ -27,26 +29,25 @@ static const char program[] = "shmkv-dump";
 
 /* ---- one entry as JSON ----------------------------------------------------------- */
 
-static int emit_entry(struct dump *d, const struct shmkv_entry *entry)
+static void emit_entry(struct dump *d, const struct shmkv_entry *entry)
 {
-	int r = 0;
+	struct emitter *e = &d->emitter;
 
-	emit_object_begin(&d->emitter);
+	emit_object_begin(e);
 	if (d->hex) {
-		emit_key(&d->emitter, "key_hex");
-		emit_hex(&d->emitter, entry->key, entry->key_len);
-		emit_key(&d->emitter, "value_hex");
-		emit_hex(&d->emitter, entry->value, entry->value_len);
+		emit_key(e, "key_hex");
+		emit_hex(e, entry->key, entry->key_len);
+		emit_key(e, "value_hex");
+		emit_hex(e, entry->value, entry->value_len);
 	} else {
-		emit_key(&d->emitter, "key");
-		emit_bytes_or_string(&d->emitter, entry->key, entry->key_len);
-		emit_key(&d->emitter, "value");
-		r = value_emit(&d->emitter, entry->value, entry->value_len);
+		emit_key(e, "key");
+		emit_bytes_or_string(e, entry->key, entry->key_len);
+		emit_key(e, "value");
+		value_emit(e, entry->value, entry->value_len);
 	}
-	emit_object_end(&d->emitter);
+	emit_object_end(e);
 	if (d->form == DUMP_NDJSON)
 		out_char(&d->out, '\n');
-	return r;
 }
 
 /* ---- one entry as a row ---------------------------------------------------------- */
@@ -74,80 +75,79 @@ static void print_shortened(struct dump *d, const char *text, size_t len, bool m
 	text_put_fit(&d->out, text, len, more, left, d->text_flags | TEXT_BLOCK);
 }
 
-static int print_value(struct dump *d, const struct shmkv_entry *entry, size_t used)
+static void print_value(struct dump *d, const struct shmkv_entry *entry, size_t used)
 {
+	bool shorten = d->columns != SIZE_MAX;
 	char shown[SHOWN_MAX];
 	struct emitter e;
 	struct out o;
-	int r = 0;
 
-	if (d->columns == SIZE_MAX) {
-		if (d->hex)
-			out_hex(&d->out, entry->value, entry->value_len);
-		else
-			r = value_emit(&d->emitter, entry->value, entry->value_len);
-		return r;
-	}
 	out_init_memory(&o, shown, sizeof(shown));
-	emit_init(&e, &o, d->text_flags & TEXT_ASCII);
+	emit_init(&e, shorten ? &o : &d->out, d->text_flags & TEXT_ASCII);
 	if (d->hex)
-		out_hex(&o, entry->value, entry->value_len);
+		out_hex(e.out, entry->value, entry->value_len);
 	else
-		r = value_emit(&e, entry->value, entry->value_len);
-	print_shortened(d, shown, o.len, o.full, used);
-	return r;
+		value_emit(&e, entry->value, entry->value_len);
+	if (shorten)
+		print_shortened(d, shown, o.len, o.full, used);
 }
 
-static int print_row(struct dump *d, const struct shmkv_entry *entry)
+/* Returns the columns that were used. */
+static size_t print_key(struct dump *d, const struct shmkv_entry *entry, size_t width)
 {
-	struct pack_walk walk = pack_walk_over(entry->value, entry->value_len);
-	size_t width = key_columns(d), used, limit;
-	struct pack_item item;
 	char hex[64];
 	struct out o;
-	int n, r;
-
-	if (pack_next(&walk, &item) < 0)
-		return -EILSEQ;
 
 	/* Without a terminal a long key pushes its row to the right, whole. */
-	limit = d->columns == SIZE_MAX ? SIZE_MAX : width;
-	if (d->hex && limit == SIZE_MAX) {
+	if (d->columns == SIZE_MAX)
+		width = SIZE_MAX;
+	if (!d->hex)
+		return text_put_fit(&d->out, entry->key, entry->key_len, false, width,
+				    d->text_flags);
+	if (width == SIZE_MAX) {
 		out_hex(&d->out, entry->key, entry->key_len);
-		used = 2 * entry->key_len;
-	} else if (d->hex) {
-		out_init_memory(&o, hex, sizeof(hex));
-		out_hex(&o, entry->key, entry->key_len);
-		used = text_put_fit(&d->out, hex, o.len, o.full, limit, d->text_flags);
-	} else {
-		used = text_put_fit(&d->out, entry->key, entry->key_len, false, limit, d->text_flags);
+		return 2 * entry->key_len;
 	}
+	out_init_memory(&o, hex, sizeof(hex));
+	out_hex(&o, entry->key, entry->key_len);
+	return text_put_fit(&d->out, hex, o.len, o.full, width, d->text_flags);
+}
+
+static void print_row(struct dump *d, const struct shmkv_entry *entry)
+{
+	struct pack_walk walk = pack_walk_over(entry->value, entry->value_len);
+	struct pack_item item;
+	size_t width = key_columns(d);
+	size_t used = print_key(d, entry, width);
+	const char *type = "?";
+	char middle[64];
+	int n;
+
+	if (pack_next(&walk, &item) == 0)
+		type = pack_type_name(item.type);
 	if (used < width) {
 		out_repeat(&d->out, ' ', width - used);
 		used = width;
 	}
-	n = snprintf(hex, sizeof(hex), "  %-*s  %*zu  ", TYPE_COLUMNS, pack_type_name(item.type),
-		     SIZE_COLUMNS, entry->value_len);
-	out_write(&d->out, hex, (size_t)n);
-	r = print_value(d, entry, used + (size_t)n);
+	n = snprintf(middle, sizeof(middle), "  %-*s  %*zu  ", TYPE_COLUMNS, type, SIZE_COLUMNS,
+		     entry->value_len);
+	out_write(&d->out, middle, (size_t)n);
+	print_value(d, entry, used + (size_t)n);
 	out_char(&d->out, '\n');
-	return r;
 }
 
 /* ---- the walk -------------------------------------------------------------------- */
 
-static int dump_one(struct dump *d, const struct shmkv_entry *entry)
+static void dump_one(struct dump *d, const struct shmkv_entry *entry)
 {
-	size_t prefix_len = d->prefix ? strlen(d->prefix) : 0;
-	int r;
+	size_t prefix_len = strlen(d->prefix);
 
 	if (entry->key_len < prefix_len || memcmp(entry->key, d->prefix, prefix_len) != 0)
-		return 0;
-	/* A segment is somebody else's input: nothing is shown that was not checked. */
-	if (shmkv_value_check(entry->value, entry->value_len) < 0)
-		return -EBADMSG;
-	r = d->form == DUMP_TABLE ? print_row(d, entry) : emit_entry(d, entry);
-	return r < 0 ? -EBADMSG : 0;
+		return;
+	if (d->form == DUMP_TABLE)
+		print_row(d, entry);
+	else
+		emit_entry(d, entry);
 }
 
 static int walk_entries(struct dump *d)
@@ -155,7 +155,7 @@ static int walk_entries(struct dump *d)
 	struct shmkv_entry entry;
 	struct shmkv_scan *scan;
 	struct progress progress;
-	uint64_t total = 0, seen = 0;
+	uint64_t total = 0, seen = 0, damaged = 0;
 	int r;
 
 	r = shmkv_scan_begin(d->kv, 0, &scan);
@@ -165,14 +165,16 @@ static int walk_entries(struct dump *d)
 	if (shmkv_count(d->kv, &total) < 0)
 		total = 0;
 	progress_begin(&progress, d->out.fd, total);
-	while ((r = shmkv_scan_next(scan, &entry)) > 0) {
-		r = dump_one(d, &entry);
-		if (r < 0 || out_stopped(&d->out))
+	while ((r = entries_next(scan, &entry, &damaged)) > 0) {
+		dump_one(d, &entry);
+		if (out_stopped(&d->out))
 			break;
 		progress_step(&progress, ++seen);
 	}
 	progress_end(&progress);
 	shmkv_scan_end(scan);
+	if (r >= 0 && damaged > 0)
+		return -EBADMSG; /* the others were shown all the same */
 	return r < 0 ? r : 0;
 }
 
@@ -191,7 +193,7 @@ static int dump_entries(struct dump *d)
 	r = walk_entries(d);
 	if (d->form == DUMP_JSON) {
 		emit_array_end(&d->emitter);
-		/* A reader of a document that had to end early finds the reason in it. */
+		/* Whoever reads the document finds in it that something is missing. */
 		if (r < 0)
 			emit_member_string(&d->emitter, "error", shmkv_errname(r));
 		emit_object_end(&d->emitter);
@@ -303,8 +305,7 @@ static int parse_line(struct request *request, int argc, char **argv)
 			d->rep.json = true;
 	if (argp_parse(&argp, argc, argv, ARGP_NO_EXIT | ARGP_NO_ERRS | ARGP_NO_HELP, NULL, request))
 		return usage(d, "\"%s\" is not an option here, not a clear abbreviation of one, or its "
-				"value is missing",
-			     request->stopped_at > 0 ? argv[request->stopped_at - 1] : "?");
+				"value is missing", option_blamed(argc, argv, request->stopped_at));
 	if (request->help || request->version)
 		return TOOL_OK;
 	if (!d->segment)
@@ -314,7 +315,7 @@ static int parse_line(struct request *request, int argc, char **argv)
 		return usage(d, "unexpected word \"%s\"", request->extra_word);
 	if (request->two_forms)
 		return usage(d, "%s exclude each other", "--json and --ndjson");
-	if (d->layout && (d->hex || d->prefix))
+	if (d->layout && (d->hex || d->prefix[0]))
 		return usage(d, "--layout shows no keys: %s has no meaning with it",
 			     d->hex ? "--hex" : "--keys");
 	return TOOL_OK;
@@ -348,7 +349,7 @@ static int finish_output(struct dump *d, int exit_code)
 int main(int argc, char **argv)
 {
 	static char buffer[1 << 16];
-	struct dump d = { .rep = { .program = program } };
+	struct dump d = { .rep = { .program = program }, .prefix = "" };
 	struct request request = { .dump = &d };
 	int r;
 

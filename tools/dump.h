@@ -30,7 +30,7 @@ struct dump {
 	enum dump_form form;
 	bool hex;
 	bool layout;
-	const char *prefix;      /* NULL: all keys */
+	const char *prefix;      /* of the keys that are wanted */
 	size_t columns;          /* of the terminal, SIZE_MAX without one */
 	unsigned int text_flags; /* for text_put */
 	struct out out;

@@ -60,7 +60,7 @@ static const struct advice {
 	{ EEXIST, STAGE_DATA, "the key exists already", "use put or replace to store another value" },
 	{ EINVAL, STAGE_SEGMENT, NULL,
 	  "names have 1 to 200 of A-Z a-z 0-9 . _ - and do not begin with a dot" },
-	{ ESTALE, STAGE_DATA, NULL, "read it and its token again with \"get --json\", then retry" },
+	{ ESTALE, STAGE_DATA, NULL, "read it and its token again with \"get --token\", then retry" },
 	{ EPROTOTYPE, STAGE_DATA, NULL, "see with \"get --json\" what is stored" },
 	{ EROFS, STAGE_DATA, NULL, "attach without --read-only" },
 	{ EMEDIUMTYPE, STAGE_SEGMENT, NULL, "check the name; the file was left alone" },

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <shmkv/inspect.h>
+
+#include "sizes.h"
+#include "text-escape.h"
+
+/* ---- lifecycle ------------------------------------------------------------------- */
+
+int cli_create(struct cli_call *call)
+{
+	struct shmkv_info info = { .size = sizeof(info) };
+	struct emitter e;
+	struct shmkv *kv;
+	int r;
+
+	r = shmkv_create(call->segment, &call->create, &kv);
+	if (r < 0)
+		return report_code(&call->rep, STAGE_SEGMENT, r);
+	r = call->json ? shmkv_info(kv, &info) : 0;
+	shmkv_detach(kv);
+	if (r < 0)
+		return cli_fail(call, r);
+	if (call->json) {
+		cli_emitter(call, &e);
+		emit_object_begin(&e);
+		emit_member_string(&e, "segment", call->segment);
+		emit_member_uint(&e, "max_bytes", info.max_bytes);
+		emit_member_uint(&e, "reserved_bytes", info.reserved_bytes);
+		emit_member_string(&e, "hash", info.hash);
+		emit_object_end(&e);
+		cli_end_line(call);
+	}
+	return TOOL_OK;
+}
+
+int cli_unlink(struct cli_call *call)
+{
+	struct emitter e;
+	int r = shmkv_unlink(call->segment);
+
+	if (r < 0)
+		return report_code(&call->rep, STAGE_SEGMENT, r);
+	if (call->json) {
+		cli_emitter(call, &e);
+		emit_object_begin(&e);
+		emit_member_string(&e, "segment", call->segment);
+		emit_key(&e, "unlinked");
+		emit_bool(&e, true);
+		emit_object_end(&e);
+		cli_end_line(call);
+	}
+	return TOOL_OK;
+}
+
+/* ---- list ------------------------------------------------------------------------ */
+
+struct names {
+	char (*names)[SHMKV_NAME_MAX + 1];
+	size_t n, cap;
+};
+
+static int collect_name(const char *name, void *arg)
+{
+	struct names *list = arg;
+	size_t cap;
+	void *larger;
+
+	if (list->n == list->cap) {
+		cap = list->cap ? list->cap * 2 : 16;
+		larger = realloc(list->names, cap * sizeof(*list->names));
+		if (!larger)
+			return -ENOMEM;
+		list->names = larger;
+		list->cap = cap;
+	}
+	snprintf(list->names[list->n++], SHMKV_NAME_MAX + 1, "%s", name);
+	return 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+/* The name is printed even when the segment cannot be looked into, and then why. */
+static void list_one(struct cli_call *call, struct emitter *e, const char *name)
+{
+	struct shmkv_info info = { .size = sizeof(info) };
+	struct out *out = &call->cli->out;
+	struct shmkv *kv = NULL;
+	char size[24];
+	int r;
+
+	r = shmkv_attach(name, SHMKV_READ_ONLY, &kv);
+	if (r == 0)
+		r = shmkv_info(kv, &info);
+	shmkv_detach(kv);
+
+	if (call->json) {
+		emit_object_begin(e);
+		emit_member_string(e, "segment", name);
+		if (r < 0) {
+			emit_member_string(e, "error", shmkv_errname(r));
+		} else {
+			emit_member_uint(e, "max_bytes", info.max_bytes);
+			emit_member_uint(e, "reserved_bytes", info.reserved_bytes);
+			emit_member_uint(e, "count", info.count);
+			emit_member_uint(e, "processes", info.processes);
+			emit_member_uint(e, "processes_dead", info.processes_dead);
+		}
+		emit_object_end(e);
+		return;
+	}
+	out_format(out, "%-24s", name);
+	if (r < 0) {
+		out_format(out, " %10s %12s %9s  %s", "-", "-", "-", shmkv_errname(r));
+	} else {
+		size_text(info.max_bytes, size);
+		out_format(out, " %10s %12" PRIu64 " %9u", size, info.count, info.processes);
+		if (info.processes_dead > 0)
+			out_format(out, "  %u of them dead; \"shmkv recover %s\"", info.processes_dead,
+				   name);
+	}
+	cli_end_line(call);
+}
+
+int cli_list(struct cli_call *call)
+{
+	struct names list = { 0 };
+	struct emitter e;
+	int r;
+
+	r = shmkv_list(collect_name, &list);
+	if (r < 0) {
+		free(list.names);
+		return report_code(&call->rep, STAGE_SEGMENT, r);
+	}
+	if (list.n > 0)
+		qsort(list.names, list.n, sizeof(*list.names), compare_names);
+
+	cli_emitter(call, &e);
+	if (call->json) {
+		emit_object_begin(&e);
+		emit_key(&e, "segments");
+		emit_array_begin(&e);
+	} else if (list.n > 0) {
+		out_format(&call->cli->out, "%-24s %10s %12s %9s\n", "NAME", "SIZE", "KEYS",
+			   "PROCESSES");
+	}
+	for (size_t i = 0; i < list.n; i++)
+		list_one(call, &e, list.names[i]);
+	if (call->json) {
+		emit_array_end(&e);
+		emit_object_end(&e);
+		cli_end_line(call);
+	}
+	free(list.names);
+	return TOOL_OK;
+}
+
+/* ---- reports --------------------------------------------------------------------- */
+
+/* One member of a report: a name for JSON, words for people, and how to show the number. */
+struct line {
+	const char *name;
+	const char *words;
+	enum { LINE_COUNT, LINE_BYTES } kind;
+	uint64_t value;
+};
+
+static void show_text(struct cli_call *call, struct emitter *e, const char *name,
+		      const char *words, const char *value)
+{
+	if (call->json)
+		emit_member_string(e, name, value);
+	else
+		out_format(&call->cli->out, "%-22s %s\n", words, value);
+}
+
+static void show_lines(struct cli_call *call, struct emitter *e, const struct line *lines,
+		       size_t n_lines)
+{
+	struct out *out = &call->cli->out;
+	char count[32], size[24];
+
+	for (const struct line *line = lines; line < lines + n_lines; line++) {
+		if (call->json) {
+			emit_member_uint(e, line->name, line->value);
+			continue;
+		}
+		count_text(line->value, count);
+		size_text(line->value, size);
+		if (line->kind == LINE_COUNT)
+			out_format(out, "%-22s %s\n", line->words, count);
+		else if (line->value < 1024)
+			out_format(out, "%-22s %s\n", line->words, size);
+		else
+			out_format(out, "%-22s %s (%s bytes)\n", line->words, size, count);
+	}
+}
+
+#define COUNT_OF(lines) (sizeof(lines) / sizeof((lines)[0]))
+
+int cli_info(struct cli_call *call)
+{
+	struct shmkv_info info = { .size = sizeof(info) };
+	struct emitter e;
+	int r = shmkv_info(call->kv, &info);
+
+	if (r < 0)
+		return cli_fail(call, r);
+
+	const struct line lines[] = {
+		{ "format_version", "format version", LINE_COUNT, info.format_version },
+		{ "max_bytes", "limit", LINE_BYTES, info.max_bytes },
+		{ "reserved_bytes", "taken from the system", LINE_BYTES, info.reserved_bytes },
+		{ "table_bytes", "  tables", LINE_BYTES, info.table_bytes },
+		{ "leaf_bytes", "  leaves", LINE_BYTES, info.leaf_bytes },
+		{ "slab_bytes", "  small records", LINE_BYTES, info.slab_bytes },
+		{ "run_bytes", "  large records", LINE_BYTES, info.run_bytes },
+		{ "free_bytes", "  unused", LINE_BYTES, info.free_bytes },
+		{ "count", "keys", LINE_COUNT, info.count },
+		{ "index_bytes", "index in use", LINE_BYTES, info.index_bytes },
+		{ "leaves", "leaves in use", LINE_COUNT, info.leaves },
+		{ "level", "directory level", LINE_COUNT, info.level },
+		{ "level_min", "  lowest", LINE_COUNT, info.level_min },
+		{ "level_max", "  highest", LINE_COUNT, info.level_max },
+		{ "processes", "processes", LINE_COUNT, info.processes },
+		{ "processes_dead", "  dead, not recovered", LINE_COUNT, info.processes_dead },
+		{ "processes_max", "  at most", LINE_COUNT, info.processes_max },
+		{ "threads", "threads", LINE_COUNT, info.threads },
+		{ "threads_max", "  at most", LINE_COUNT, info.threads_max },
+		{ "inserts", "inserts", LINE_COUNT, info.inserts },
+		{ "updates", "updates", LINE_COUNT, info.updates },
+		{ "deletes", "deletes", LINE_COUNT, info.deletes },
+		{ "retries", "retries", LINE_COUNT, info.retries },
+		{ "splits", "leaf splits", LINE_COUNT, info.splits },
+		{ "compactions", "leaf compactions", LINE_COUNT, info.compactions },
+		{ "recoveries", "processes recovered", LINE_COUNT, info.recoveries },
+	};
+
+	cli_emitter(call, &e);
+	if (call->json)
+		emit_object_begin(&e);
+	show_text(call, &e, "segment", "segment", info.name);
+	show_text(call, &e, "engine", "engine", info.engine);
+	show_text(call, &e, "hash", "hash", info.hash);
+	show_text(call, &e, "atomics", "atomic operations", info.atomics);
+	if (call->json) {
+		emit_key(&e, "read_only");
+		emit_bool(&e, info.read_only);
+	}
+	show_lines(call, &e, lines, COUNT_OF(lines));
+	if (call->json) {
+		emit_object_end(&e);
+		cli_end_line(call);
+	}
+	return TOOL_OK;
+}
+
+int cli_recover(struct cli_call *call)
+{
+	struct shmkv_recovery report = { .size = sizeof(report) };
+	struct emitter e;
+	int r = shmkv_recover(call->kv, &report);
+
+	if (r < 0)
+		return cli_fail(call, r);
+
+	const struct line lines[] = {
+		{ "processes", "processes recovered", LINE_COUNT, report.processes },
+		{ "contexts", "threads of those", LINE_COUNT, report.contexts },
+		{ "blocks", "records given back", LINE_COUNT, report.blocks },
+		{ "bytes", "bytes in those", LINE_BYTES, report.bytes },
+		{ "leaves", "leaves given back", LINE_COUNT, report.leaves },
+		{ "chunks", "chunks given back", LINE_COUNT, report.chunks },
+	};
+
+	cli_emitter(call, &e);
+	if (call->json)
+		emit_object_begin(&e);
+	show_lines(call, &e, lines, COUNT_OF(lines));
+	if (call->json) {
+		emit_key(&e, "count_fix");
+		emit_int(&e, report.count_fix);
+		emit_object_end(&e);
+		cli_end_line(call);
+	} else {
+		out_format(&call->cli->out, "%-22s %" PRId64 "\n", "count corrected by",
+			   report.count_fix);
+	}
+	return TOOL_OK;
+}
+
+/* ---- check ----------------------------------------------------------------------- */
+
+struct violations {
+	struct cli_call *call;
+	struct emitter *emitter;
+};
+
+static void show_violation(const char *violation, void *arg)
+{
+	struct violations *v = arg;
+	struct out *out = &v->call->cli->out;
+
+	if (v->call->json) {
+		emit_bytes_or_string(v->emitter, violation, strlen(violation));
+		return;
+	}
+	out_text(out, "violation: ");
+	text_put(out, violation, strlen(violation), v->call->cli->text_flags);
+	out_char(out, '\n');
+}
+
+int cli_check(struct cli_call *call)
+{
+	struct shmkv_audit audit = { .size = sizeof(audit) };
+	struct emitter e;
+	struct violations v = { call, &e };
+	int r;
+
+	cli_emitter(call, &e);
+	if (call->json) {
+		emit_object_begin(&e);
+		emit_key(&e, "list");
+		emit_array_begin(&e);
+	}
+	r = shmkv_check(call->kv, show_violation, &v, &audit);
+	if (call->json)
+		emit_array_end(&e);
+
+	const struct line lines[] = {
+		{ "violations", "violations", LINE_COUNT, audit.violations },
+		{ "keys", "keys reachable", LINE_COUNT, audit.keys },
+		{ "record_bytes", "bytes of records", LINE_BYTES, audit.record_bytes },
+		{ "block_bytes", "bytes of their blocks", LINE_BYTES, audit.block_bytes },
+		{ "probe_lines", "slot lines to find all", LINE_COUNT, audit.probe_lines },
+		{ "leaked_blocks", "leaked records", LINE_COUNT, audit.leaked_blocks },
+		{ "leaked_bytes", "  bytes in those", LINE_BYTES, audit.leaked_bytes },
+		{ "leaked_leaves", "leaked leaves", LINE_COUNT, audit.leaked_leaves },
+		{ "leaked_chunks", "leaked chunks", LINE_COUNT, audit.leaked_chunks },
+	};
+
+	if (r == 0 || r == -EBADMSG)
+		show_lines(call, &e, lines, COUNT_OF(lines));
+	if (call->json) {
+		emit_object_end(&e);
+		cli_end_line(call);
+	} else if (r == 0 && (audit.leaked_blocks || audit.leaked_leaves || audit.leaked_chunks)) {
+		out_text(&call->cli->out, "Leaks are no damage: \"shmkv recover NAME\" gives them back.\n");
+	}
+	return r < 0 ? cli_fail(call, r) : TOOL_OK;
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli.h"
+
+#include <string.h>
+
+/* ---- options that several verbs share -------------------------------------------- */
+
+#define COMMON                                                                                  \
+	{ "json", OPT_JSON, NULL, 0, "Answer in JSON, complaints included", -1 },               \
+	{ "help", OPT_HELP, NULL, 0, "Show this text", -1 },                                    \
+	{ "version", OPT_VERSION, NULL, 0, "Show the version", -1 },                            \
+	{ 0 }
+
+#define COMMON_VALUE                                                                            \
+	{ "json", OPT_JSON, NULL, 0,                                                            \
+	  "Answer in JSON; VALUE is JSON too unless another option says what it is", -1 },      \
+	{ "help", OPT_HELP, NULL, 0, "Show this text", -1 },                                    \
+	{ "version", OPT_VERSION, NULL, 0, "Show the version", -1 },                            \
+	{ 0 }
+
+#define KEY_OPTION { "key-hex", OPT_KEY_HEX, "HEX", 0, "The key as hexadecimal bytes, in place of KEY", 1 }
+
+#define TEXT_OPTIONS                                                                            \
+	{ "str", OPT_STR, NULL, 0, "VALUE is text (the default without --json)", 2 },           \
+	{ "bin", OPT_BIN, "FILE", 0, "Bytes from FILE, or - for standard input, as bin", 2 },   \
+	{ "from", OPT_FROM, "FILE", 0, "Take VALUE from FILE, or - for standard input", 2 }
+
+#define VALUE_OPTIONS                                                                           \
+	TEXT_OPTIONS,                                                                           \
+	{ "int", OPT_INT, NULL, 0, "VALUE is an integer, decimal or 0x", 2 },                   \
+	{ "float", OPT_FLOAT, NULL, 0, "VALUE is a floating-point number", 2 },                 \
+	{ "bool", OPT_BOOL, NULL, 0, "VALUE is true or false", 2 },                             \
+	{ "nil", OPT_NIL, NULL, 0, "Store nil; there is no VALUE", 2 }
+
+#define TOKEN_OPTION { "token", OPT_TOKEN, NULL, 0, "Print the token of the new version", 3 }
+
+static const struct argp_option plain_options[] = { COMMON };
+
+static const struct argp_option key_options[] = { KEY_OPTION, COMMON };
+
+static const struct argp_option get_options[] = {
+	KEY_OPTION,
+	{ "raw", OPT_RAW, NULL, 0,
+	  "Payload bytes without a newline; msgpack bytes if it is neither str nor bin", 2 },
+	{ "hex", OPT_HEX, NULL, 0, "The same bytes in hexadecimal", 2 },
+	{ "token", OPT_TOKEN, NULL, 0, "Only the token of the version, for cas; with --json the value too", 2 },
+	COMMON
+};
+
+static const struct argp_option take_options[] = {
+	KEY_OPTION,
+	{ "raw", OPT_RAW, NULL, 0,
+	  "Payload bytes without a newline; msgpack bytes if it is neither str nor bin", 2 },
+	{ "hex", OPT_HEX, NULL, 0, "The same bytes in hexadecimal", 2 },
+	COMMON
+};
+
+static const struct argp_option put_options[] = {
+	KEY_OPTION, VALUE_OPTIONS, TOKEN_OPTION, COMMON_VALUE
+};
+
+static const struct argp_option append_options[] = {
+	KEY_OPTION, TEXT_OPTIONS, COMMON_VALUE
+};
+
+static const struct argp_option incr_options[] = {
+	KEY_OPTION,
+	{ "initial", OPT_INITIAL, "N", 0, "What an absent key counts as; default 0", 2 },
+	COMMON
+};
+
+static const struct argp_option scan_options[] = {
+	{ "prefix", OPT_PREFIX, "TEXT", 0, "Only keys that begin with TEXT", 1 },
+	{ "limit", OPT_LIMIT, "N", 0, "At most N keys; with --cursor, at least N where there are", 1 },
+	{ "cursor", OPT_CURSOR, "C", 0, "Page by page: begin at C, 0 at first; see below", 1 },
+	{ "keys-only", OPT_KEYS_ONLY, NULL, 0, "Leave the values out", 1 },
+	COMMON
+};
+
+static const struct argp_option attach_options[] = {
+	{ "read-only", OPT_READ_ONLY, NULL, 0, "Attach without write permission", 1 },
+	COMMON
+};
+
+static const struct argp_option create_options[] = {
+	{ "size", OPT_SIZE, "SIZE", 0, "Most memory it may use, such as 64M or 2G; default 64M", 1 },
+	{ "capacity", OPT_CAPACITY, "N", 0, "Lay the index out for N keys at once; it grows anyway", 1 },
+	{ "mode", OPT_MODE, "MODE", 0, "Permission bits in octal; default 0600", 1 },
+	{ "hash", OPT_HASH, "KIND", 0,
+	  "siphash13 (the default) or xxh3 (faster, only for keys from a trusted source)", 1 },
+	{ "max-processes", OPT_MAX_PROCESSES, "N", 0, "That write at once, 1..4095; default 128", 1 },
+	{ "max-threads", OPT_MAX_THREADS, "N", 0,
+	  "That write at once over all processes, 1..4095; default 512", 1 },
+	COMMON
+};
+
+/* ---- the table -------------------------------------------------------------------- */
+
+#define BOTH (VERB_COMMAND | VERB_SHELL)
+#define READS (BOTH | VERB_SEGMENT | VERB_OPENS)
+#define WRITES (READS | VERB_WRITES)
+
+const struct cli_verb cli_verbs[] = {
+	{ "create", VERB_COMMAND | VERB_SEGMENT, create_options, cli_create,
+	  "make a new segment",
+	  "Memory is taken from the system as it is needed, up to the size." },
+	{ "attach", VERB_COMMAND | VERB_SEGMENT, attach_options, cli_attach,
+	  "work on a segment in an interactive shell",
+	  "The same verbs without NAME, one a line; \"help\" lists them. From a pipe or file it runs "
+	  "every line and exits with the code of the first one that failed." },
+	{ "unlink", VERB_COMMAND | VERB_SEGMENT, plain_options, cli_unlink,
+	  "remove the name of a segment",
+	  "Processes that are attached go on with the memory until they detach." },
+	{ "list", BOTH, plain_options, cli_list, "list the segments of this machine", NULL },
+	{ "info", READS, plain_options, cli_info, "show limits, memory and counters", NULL },
+	{ "get", READS | VERB_KEY, get_options, cli_get, "print a value",
+	  "Scalars and text are printed plainly, everything else as JSON; with --json all of them, as "
+	  "\"put --json\" takes them." },
+	{ "put", WRITES | VERB_KEY | VERB_VALUE, put_options, cli_put, "store a value", NULL },
+	{ "add", WRITES | VERB_KEY | VERB_VALUE, put_options, cli_add,
+	  "store a value if the key is absent", NULL },
+	{ "replace", WRITES | VERB_KEY | VERB_VALUE, put_options, cli_replace,
+	  "store a value if the key is present", NULL },
+	{ "cas", WRITES | VERB_KEY | VERB_TOKEN | VERB_VALUE, put_options, cli_cas,
+	  "store a value if the key still has the version of TOKEN",
+	  "\"get --token\" and \"put --token\" print tokens." },
+	{ "append", WRITES | VERB_KEY | VERB_VALUE, append_options, cli_append,
+	  "lengthen text or bytes", NULL },
+	{ "incr", WRITES | VERB_KEY | VERB_BY, incr_options, cli_incr,
+	  "add BY (default 1) to an integer and print it",
+	  "BY may be negative. An absent key becomes the initial value plus BY." },
+	{ "del", WRITES | VERB_KEY, key_options, cli_del, "remove a key", NULL },
+	{ "take", WRITES | VERB_KEY, take_options, cli_take, "remove a key and print its value", NULL },
+	{ "exists", READS | VERB_KEY, key_options, cli_exists,
+	  "say true (exit 0) or false (exit 1)", NULL },
+	{ "count", READS, plain_options, cli_count, "print how many keys there are", NULL },
+	{ "clear", WRITES, plain_options, cli_clear, "remove every key", NULL },
+	{ "scan", READS, scan_options, cli_scan, "print keys and values, one pair a line",
+	  "A line is the key, a tab, and the value as JSON; in keys, control bytes and backslashes are "
+	  "escaped. With --cursor a page ends where another scan can go on; where that is is printed "
+	  "on standard error, or as \"cursor\" in JSON." },
+	{ "recover", WRITES, plain_options, cli_recover,
+	  "find dead processes and give back what they held", NULL },
+	{ "check", READS, plain_options, cli_check, "hold every invariant against the segment",
+	  "Exact only while nobody writes." },
+	{ "help", BOTH | VERB_TOPIC, plain_options, cli_help, "list the verbs, or explain one", NULL },
+	{ "exit", VERB_SHELL, plain_options, cli_leave, "leave the shell", NULL },
+	{ 0 },
+};
+
+const struct cli_verb *cli_verb_find(const char *name)
+{
+	for (const struct cli_verb *verb = cli_verbs; verb->name; verb++)
+		if (strcmp(verb->name, name) == 0)
+			return verb;
+	return NULL;
+}

@@ -155,8 +155,8 @@ bool skv_arena_hint_take(struct skv_writer *writer, uint32_t class)
 {
 	struct skv_map *map = writer->map;
 	struct skv_class_hints *hints = skv_class_at(map, class);
-	uint64_t ready = skv_chunks_ready(map);
-	uint64_t n_words = (ready + 63) / 64;
+	struct skv_ready ready = skv_chunks_ready(map);
+	uint64_t n_words = ((uint64_t)map->region.geo.n_chunks + 63) / 64;
 	uint64_t start, i, word, bits, head;
 	uint32_t want = class == SKV_CLASS_LEAF ? SKV_CHUNK_LEAVES : SKV_CHUNK_SLAB;
 	struct skv_cell seen;
@@ -167,12 +167,15 @@ bool skv_arena_hint_take(struct skv_writer *writer, uint32_t class)
 	start = skv_load_relaxed(&hints->cursor) / 64 % n_words;
 	for (i = 0; i < n_words; i++) {
 		word = (start + i) % n_words;
+		/* A page of the summary is there if any chunk of it is. */
+		if (word * 64 >= ready.low && word * 64 + 63 < ready.high)
+			continue;
 		bits = skv_load_relaxed(skv_chunk_summary(map, word * 64));
 		while (bits) {
 			head = word * 64 + (uint64_t)__builtin_ctzll(bits);
 			bits &= bits - 1;
-			if (head >= ready)
-				break;
+			if (!skv_chunk_is_ready(map, head))
+				continue;
 			seen = skv_cell_read(skv_chunk_cell(map, head));
 			if (skv_chunk_state(seen.w) != want ||
 			    (class != SKV_CLASS_LEAF && skv_chunk_class(seen.w) != class))
@@ -230,7 +233,8 @@ static int new_slab(struct skv_writer *writer, uint32_t class, bool thorough)
 	uint64_t first, gen;
 	int r;
 
-	r = skv_chunk_claim(writer, skv_class_span(class), thorough, &first);
+	r = skv_chunk_claim(writer, skv_class_span(class), SKV_END_RECORDS,
+			    thorough, &first);
 	if (r < 0)
 		return r;
 	gen = skv_chunk_publish_slab(writer, first, class);
@@ -247,12 +251,14 @@ static bool search_states(struct skv_writer *writer, uint32_t class)
 {
 	struct skv_map *map = writer->map;
 	struct skv_cache *cache = &writer->cache[class];
-	uint64_t ready = skv_chunks_ready(map);
+	struct skv_ready ready = skv_chunks_ready(map);
 	uint32_t j, n = skv_class_blocks(class);
 	uint64_t i, off, gen;
 	struct skv_cell seen;
 
-	for (i = 0; i < ready && cache->n < DESPERATE_BLOCKS; i++) {
+	SKV_FOR_EACH_CHUNK (map, ready, i) {
+		if (cache->n >= DESPERATE_BLOCKS)
+			break;
 		seen = skv_cell_read(skv_chunk_cell(map, i));
 		if (skv_chunk_state(seen.w) != SKV_CHUNK_SLAB || skv_chunk_class(seen.w) != class)
 			continue;
@@ -344,7 +350,7 @@ bool skv_arena_finish_run(struct skv_writer *writer, uint64_t head)
 	uint64_t off = skv_chunk_off(map, head);
 
 	if (skv_chunk_state(seen.w) != SKV_CHUNK_RUN ||
-	    skv_chunk_arg(seen.w) > skv_chunks_ready(map) - head ||
+	    !skv_chunks_are_ready(map, head, skv_chunk_arg(seen.w)) ||
 	    skv_block_load(map, off) != skv_block_free_word(map, off, seen.v) ||
 	    skv_load_relaxed(&skv_chunk_cell(map, head)->v) != seen.v)
 		return false;
@@ -355,10 +361,11 @@ bool skv_arena_finish_run(struct skv_writer *writer, uint64_t head)
 uint64_t skv_arena_collect(struct skv_writer *writer)
 {
 	struct skv_map *map = writer->map;
-	uint64_t i, ready = skv_chunks_ready(map), n = 0;
+	struct skv_ready ready = skv_chunks_ready(map);
+	uint64_t i, n = 0;
 	struct skv_cell seen;
 
-	for (i = 0; i < ready; i++) {
+	SKV_FOR_EACH_CHUNK (map, ready, i) {
 		seen = skv_cell_read(skv_chunk_cell(map, i));
 		if (skv_chunk_state(seen.w) == SKV_CHUNK_SLAB && skv_chunk_class(seen.w) != 0 &&
 		    skv_chunk_class(seen.w) < skv_n_classes && slab_looks_empty(map, i, seen))
@@ -425,10 +432,10 @@ static int alloc_run(struct skv_writer *writer, uint64_t bytes, uint64_t stamp, 
 	uint64_t first, n = (bytes + SKV_CHUNK_BYTES - 1) / SKV_CHUNK_BYTES;
 	int r;
 
-	r = skv_chunk_claim(writer, n, false, &first);
+	r = skv_chunk_claim(writer, n, SKV_END_RECORDS, false, &first);
 	if (r == -ENOSPC) {
 		skv_arena_collect(writer);
-		r = skv_chunk_claim(writer, n, true, &first);
+		r = skv_chunk_claim(writer, n, SKV_END_RECORDS, true, &first);
 	}
 	if (r < 0)
 		return r;

@@ -60,7 +60,6 @@
 
 bool skv_block_locate(const struct skv_map *map, uint64_t off, struct skv_span *ret_span)
 {
-	uint64_t n = skv_chunks_ready(map);
 	uint64_t rel, head, base;
 	struct skv_cell seen;
 	uint32_t span;
@@ -69,13 +68,13 @@ bool skv_block_locate(const struct skv_map *map, uint64_t off, struct skv_span *
 		return false;
 	rel = off - map->region.geo.chunk_off;
 	head = rel / SKV_CHUNK_BYTES;
-	if (head >= n)
+	if (!skv_chunk_is_ready(map, head))
 		return false;
 
 	seen = skv_cell_read(skv_chunk_cell(map, head));
 	if (skv_chunk_state(seen.w) == SKV_CHUNK_BODY) {
 		head = skv_chunk_arg(seen.w);
-		if (head >= n)
+		if (!skv_chunk_is_ready(map, head))
 			return false;
 		seen = skv_cell_read(skv_chunk_cell(map, head));
 	}
@@ -94,7 +93,7 @@ bool skv_block_locate(const struct skv_map *map, uint64_t off, struct skv_span *
 		if (ret_span->class == SKV_CLASS_LEAF || ret_span->class >= skv_n_classes)
 			return false;
 		span = skv_class_span(ret_span->class);
-		if (head + span > n || rel < base || rel >= base + (uint64_t)span * SKV_CHUNK_BYTES)
+		if (!skv_chunks_are_ready(map, head, span) || rel < base || rel >= base + (uint64_t)span * SKV_CHUNK_BYTES)
 			return false;
 		ret_span->bytes = skv_class_bytes[ret_span->class];
 		ret_span->gen = skv_chunk_arg(seen.w);
@@ -102,7 +101,8 @@ bool skv_block_locate(const struct skv_map *map, uint64_t off, struct skv_span *
 		return (rel - base) % ret_span->bytes == 0 &&
 		       ret_span->idx < skv_class_blocks(ret_span->class);
 	case SKV_CHUNK_RUN:
-		if (rel != base || skv_chunk_arg(seen.w) == 0 || skv_chunk_arg(seen.w) > n - head)
+		if (rel != base || skv_chunk_arg(seen.w) == 0 ||
+		    !skv_chunks_are_ready(map, head, skv_chunk_arg(seen.w)))
 			return false;
 		ret_span->bytes = skv_chunk_arg(seen.w) * SKV_CHUNK_BYTES;
 		/* The version at which the run was born; the cell does not change until it is freed. */

@@ -33,7 +33,7 @@ struct walk {
 	void (*fn)(const char *violation, void *arg);
 	void *arg;
 	struct shmkv_audit *audit;
-	uint64_t n_chunks;
+	struct skv_ready ready;
 	uint64_t *linked;  /* one bit per possible block of each chunk, as in the hint bitmaps */
 	uint8_t *named;    /* one byte per leaf */
 };
@@ -133,7 +133,7 @@ static void check_leaf(struct walk *walk, uint32_t leaf, uint32_t depth, uint32_
 	if (skv_load_relaxed(&at->depth) != depth || skv_load_relaxed(&at->prefix) != idx)
 		violated(walk, "leaf %u governs another prefix than it was built for", leaf);
 	parent = skv_load_relaxed(&at->parent);
-	if (parent > 0 && parent - 1 < walk->n_chunks * SKV_LEAVES_PER_CHUNK) {
+	if (parent > 0 && skv_leaf_is_ready(map, parent - 1)) {
 		seen = skv_cell_read(&skv_leaf_at(map, parent - 1)->header);
 		if (seen.v == skv_load_relaxed(&at->parent_gen) &&
 		    skv_leaf_state(seen.w) == SKV_LEAF_FORWARD)
@@ -196,7 +196,7 @@ static void check_directory(struct walk *walk)
 				violated(walk, "prefix %#x of %u bits is governed by no leaf", idx, level);
 			if (skv_dir_kind(seen.w) == SKV_DIR_NONE || skv_dir_kind(seen.w) == SKV_DIR_SPLIT)
 				continue;
-			if (skv_dir_leaf(seen.w) >= walk->n_chunks * SKV_LEAVES_PER_CHUNK ||
+			if (!skv_leaf_is_ready(map, skv_dir_leaf(seen.w)) ||
 			    skv_chunk_state(skv_cell_read(skv_chunk_cell(
 				    map, skv_dir_leaf(seen.w) / SKV_LEAVES_PER_CHUNK)).w) !=
 				    SKV_CHUNK_LEAVES) {
@@ -297,7 +297,7 @@ static void check_chunks(struct walk *walk)
 	struct skv_cell seen, above;
 	struct skv_span span;
 
-	for (i = 0; i < walk->n_chunks; i++) {
+	SKV_FOR_EACH_CHUNK (map, walk->ready, i) {
 		seen = skv_cell_read(skv_chunk_cell(map, i));
 		off = skv_chunk_off(map, i);
 		switch (skv_chunk_state(seen.w)) {
@@ -333,7 +333,7 @@ static void check_chunks(struct walk *walk)
 		case SKV_CHUNK_BODY:
 			head = skv_chunk_arg(seen.w);
 			above.w = 0;
-			if (head < i)
+			if (head < i && skv_chunk_is_ready(map, head))
 				above = skv_cell_read(skv_chunk_cell(map, head));
 			if (head >= i || (skv_chunk_state(above.w) != SKV_CHUNK_SLAB &&
 					  skv_chunk_state(above.w) != SKV_CHUNK_RUN &&
@@ -356,10 +356,11 @@ int skv_check(struct skv_map *map, void (*fn)(const char *violation, void *arg),
 	      struct shmkv_audit *audit)
 {
 	struct walk walk = { map, fn, arg, audit, skv_chunks_ready(map), NULL, NULL };
+	uint64_t n_chunks = map->region.geo.n_chunks;
 	int r = -ENOMEM;
 
-	walk.linked = calloc(walk.n_chunks * BITMAP_WORDS + 1, sizeof(*walk.linked));
-	walk.named = calloc(walk.n_chunks * SKV_LEAVES_PER_CHUNK + 1, 1);
+	walk.linked = calloc(n_chunks * BITMAP_WORDS + 1, sizeof(*walk.linked));
+	walk.named = calloc(n_chunks * SKV_LEAVES_PER_CHUNK + 1, 1);
 	if (walk.linked && walk.named) {
 		check_directory(&walk);
 		check_chunks(&walk);

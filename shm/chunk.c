@@ -29,7 +29,10 @@
  * them. Every change is a compare-and-swap that steps the version.
  *
  * Growth: rows of the tables and the chunks themselves are reserved first, the watermark
- * moves after that. Nobody touches anything above the watermark.
+ * moves after that. Nobody touches anything between the two watermarks: leaves take chunks
+ * from the bottom and records from the top, so that the chunks which stay leaves for ever
+ * lie together and a large record can always have what small ones gave back. Only when the
+ * two have met does either use free chunks of the other end.
  *
  * A process dies                                     left                      repaired by
  *  after reserving, before the watermark             memory nobody uses yet    next growth
@@ -58,49 +61,68 @@ static bool change(const struct skv_map *map, uint64_t chunk, struct skv_cell se
 	return skv_cell_cas(skv_chunk_cell(map, chunk), seen, seen.v + 1, w);
 }
 
-/* Pages that a table row beyond the watermark needs and the rows below it did not. */
+/* The pages of a table that rows [from, to) need and that no row outside of them, on the
+ * side that is there already, has needed. */
 static int reserve_rows(struct skv_map *map, uint64_t table_off, uint64_t row_bits, uint64_t from,
-			uint64_t to)
+			uint64_t to, enum skv_end end)
 {
+	const uint64_t mask = SKV_PAGE - 1;
 	uint64_t lo = table_off + from * row_bits / 8;
 	uint64_t hi = table_off + (to * row_bits + 7) / 8;
 
-	lo = from ? (lo + SKV_PAGE - 1) & ~(uint64_t)(SKV_PAGE - 1) : lo;
+	if (end == SKV_END_LEAVES && from > 0)
+		lo = (lo + mask) & ~mask;
+	if (end == SKV_END_RECORDS && to < map->region.geo.n_chunks)
+		hi &= ~mask;
 	return hi > lo ? skv_region_reserve(&map->region, lo, hi - lo) : 0;
 }
 
-int skv_chunk_grow(struct skv_map *map, uint64_t n)
+int skv_chunk_grow(struct skv_map *map, uint64_t n, enum skv_end end)
 {
 	struct skv_superblock *super = skv_super(map);
 	const struct skv_geometry *geo = &map->region.geo;
-	uint64_t ready = skv_chunks_ready(map);
-	uint64_t left = geo->n_chunks - ready;
-	uint64_t to;
+	uint64_t seen = skv_load_acquire(&super->chunks_ready);
+	struct skv_ready ready = skv_ready_of(map, seen);
+	uint64_t left = ready.high - ready.low, from;
 	int r;
 
 	if (left == 0 || n > geo->n_chunks)
 		return -ENOSPC;
 	n = n > GROW_CHUNKS ? n : GROW_CHUNKS;
 	n = n < left ? n : left;
-	to = ready + n;
+	from = end == SKV_END_LEAVES ? ready.low : ready.high - n;
 
-	r = reserve_rows(map, geo->cell_off, 128, ready, to);
+	r = reserve_rows(map, geo->cell_off, 128, from, from + n, end);
 	if (r == 0)
-		r = reserve_rows(map, geo->bitmap_off, 512, ready, to);
+		r = reserve_rows(map, geo->bitmap_off, 512, from, from + n, end);
 	if (r == 0)
-		r = reserve_rows(map, geo->summary_off, 1, ready, to);
+		r = reserve_rows(map, geo->summary_off, 1, from, from + n, end);
 	if (r == 0)
-		r = skv_region_reserve(&map->region, skv_chunk_off(map, ready), n * SKV_CHUNK_BYTES);
+		r = skv_region_reserve(&map->region, skv_chunk_off(map, from), n * SKV_CHUNK_BYTES);
 	if (r < 0)
 		return r;
 
 	SKV_FAULT(GROW_RESERVED);
-	/* Lost: another process reserved the same stretch or more. */
-	if (skv_cas(&super->chunks_ready, ready, to)) {
-		skv_add_relaxed(&super->n_chunks_free, n);
+	/* Lost: another process has moved either end; what was reserved is used later. */
+	if (skv_cas(&super->chunks_ready, seen,
+		    end == SKV_END_LEAVES ? seen + n : seen + (n << 32))) {
+		skv_add_relaxed(&super->n_chunks_free[end], n);
+		if (end == SKV_END_RECORDS)
+			skv_store_relaxed(&super->chunk_cursor, from);
 		skv_store_relaxed(&super->low_memory, 0);
 	}
 	return 0;
+}
+
+/* The end that a chunk was taken from. */
+static enum skv_end end_of(const struct skv_map *map, uint64_t chunk)
+{
+	return chunk < skv_chunks_ready(map).low ? SKV_END_LEAVES : SKV_END_RECORDS;
+}
+
+static void count_free(const struct skv_map *map, uint64_t chunk, int64_t n)
+{
+	skv_add_relaxed(&skv_super(map)->n_chunks_free[end_of(map, chunk)], (uint64_t)n);
 }
 
 static void set_intent(struct skv_writer *writer, uint64_t first, uint64_t n)
@@ -131,7 +153,7 @@ void skv_chunk_unclaim(struct skv_writer *writer, uint64_t first, uint64_t n)
 		    change(map, first + i, seen, SKV_CHUNK_FREE))
 			n_free++;
 	}
-	skv_add_relaxed(&skv_super(map)->n_chunks_free, n_free);
+	count_free(map, first, (int64_t)n_free);
 	clear_intent(writer);
 }
 
@@ -149,7 +171,7 @@ static bool claim_stretch(struct skv_writer *writer, uint64_t first, uint64_t n,
 		    !change(map, first + i, seen,
 			    skv_chunk_word(SKV_CHUNK_CLAIMED, 0, writer->idx, 0)))
 			break;
-		skv_add_relaxed(&skv_super(map)->n_chunks_free, (uint64_t)-1);
+		count_free(map, first + i, -1);
 		SKV_FAULT(CLAIM_CHUNK);
 	}
 	if (i == n)
@@ -185,62 +207,76 @@ static bool claim_between(struct skv_writer *writer, uint64_t n, uint64_t from, 
 	return false;
 }
 
-/* The count of free chunks is a hint and drifts; this makes it right, about. */
+/* The counts of free chunks are hints and drift; this makes them right, about. */
 static void recount(struct skv_map *map)
 {
-	uint64_t i, n = 0, ready = skv_chunks_ready(map);
+	struct skv_ready ready = skv_chunks_ready(map);
+	uint64_t n[2] = { 0, 0 }, i;
 
-	for (i = 0; i < ready; i++)
-		n += skv_chunk_state(skv_load_relaxed(&skv_chunk_cell(map, i)->w)) ==
-		     SKV_CHUNK_FREE;
-	skv_store_relaxed(&skv_super(map)->n_chunks_free, n);
+	SKV_FOR_EACH_CHUNK (map, ready, i) {
+		if (skv_chunk_state(skv_load_relaxed(&skv_chunk_cell(map, i)->w)) == SKV_CHUNK_FREE)
+			n[i < ready.low ? SKV_END_LEAVES : SKV_END_RECORDS]++;
+	}
+	skv_store_relaxed(&skv_super(map)->n_chunks_free[SKV_END_LEAVES], n[SKV_END_LEAVES]);
+	skv_store_relaxed(&skv_super(map)->n_chunks_free[SKV_END_RECORDS], n[SKV_END_RECORDS]);
 }
 
-int skv_chunk_claim(struct skv_writer *writer, uint64_t n, bool thorough, uint64_t *ret_first)
+/* Among the free chunks of one end. */
+static bool claim_at(struct skv_writer *writer, uint64_t n, enum skv_end end, uint64_t *ret_first,
+		     bool *ret_conflict)
 {
 	struct skv_map *map = writer->map;
-	struct skv_superblock *super = skv_super(map);
-	uint64_t *cursor = n > 1 ? &super->run_cursor : &super->chunk_cursor;
-	uint64_t ready, from;
+	uint64_t *n_free = &skv_super(map)->n_chunks_free[end];
+	uint64_t *cursor = &skv_super(map)->chunk_cursor;
+	struct skv_ready ready = skv_chunks_ready(map);
+	uint64_t from = end == SKV_END_LEAVES ? 0 : ready.high;
+	uint64_t to = end == SKV_END_LEAVES ? ready.low : map->region.geo.n_chunks;
+	uint64_t start = skv_load_relaxed(cursor);
+	bool conflict = false;
+
+	if ((int64_t)skv_load_relaxed(n_free) < (int64_t)n)
+		return false;
+	/* Runs are looked for from the edge, where the free stretches are longest. */
+	if (n > SKV_CLASS_SPAN_MAX || start < from || start >= to)
+		start = from;
+	if (claim_between(writer, n, start, to, ret_first, &conflict) ||
+	    (start > from && claim_between(writer, n, from, start + n < to ? start + n : to,
+					   ret_first, &conflict))) {
+		if (end == SKV_END_RECORDS)
+			skv_store_relaxed(cursor, *ret_first + n);
+		return true;
+	}
+	if (n == 1 && !conflict)
+		skv_store_relaxed(n_free, 0);
+	*ret_conflict |= conflict;
+	return false;
+}
+
+int skv_chunk_claim(struct skv_writer *writer, uint64_t n, enum skv_end end, bool thorough,
+		    uint64_t *ret_first)
+{
+	struct skv_map *map = writer->map;
+	enum skv_end other = end == SKV_END_LEAVES ? SKV_END_RECORDS : SKV_END_LEAVES;
 	unsigned int tries = 0;
 	bool conflict;
 	int r;
 
 	if (thorough)
 		recount(map);
-	while (tries < CLAIM_TRIES) {
+	for (;;) {
 		conflict = false;
-		ready = skv_chunks_ready(map);
-		if ((int64_t)skv_load_relaxed(&super->n_chunks_free) >= (int64_t)n) {
-			from = thorough ? 0 : skv_load_relaxed(cursor);
-			from = from < ready ? from : 0;
-			if (claim_between(writer, n, from, ready, ret_first, &conflict) ||
-			    (from > 0 && claim_between(writer, n, 0,
-						       from + n < ready ? from + n : ready,
-						       ret_first, &conflict))) {
-				skv_store_relaxed(cursor, *ret_first + n);
-				return 0;
-			}
-			if (n == 1 && !conflict)
-				skv_store_relaxed(&super->n_chunks_free, 0);
-		}
-
-		r = skv_chunk_grow(map, n);
-		if (r == 0) {
-			/* The new ones lie at the old watermark, perhaps after some free ones. */
-			from = ready > n ? ready - n : 0;
-			if (claim_between(writer, n, from, skv_chunks_ready(map), ret_first,
-					  &conflict)) {
-				skv_store_relaxed(cursor, *ret_first + n);
-				return 0;
-			}
-		} else if (!conflict) {
+		if (claim_at(writer, n, end, ret_first, &conflict))
+			return 0;
+		r = skv_chunk_grow(map, n, end);
+		if (r == 0)
+			continue; /* ends at the limit of the segment */
+		/* Nothing new to be had: the other end's free chunks serve as well. */
+		if (claim_at(writer, n, other, ret_first, &conflict))
+			return 0;
+		if (!conflict || ++tries == CLAIM_TRIES)
 			return r;
-		}
-		/* Lost to somebody else, who made progress or will roll back: again. */
-		tries++;
+		/* Lost to somebody who made progress, or who will roll back. */
 	}
-	return -ENOSPC;
 }
 
 static void set_bodies(struct skv_writer *writer, uint64_t first, uint64_t n)
@@ -314,7 +350,7 @@ static bool return_bodies(struct skv_writer *writer, uint64_t head, struct skv_c
 		if (skv_load_relaxed(&skv_chunk_cell(map, head)->v) != seen.v)
 			return false;
 		if (change(map, head + i, body, SKV_CHUNK_FREE))
-			skv_add_relaxed(&skv_super(map)->n_chunks_free, 1);
+			count_free(map, head + i, 1);
 		SKV_FAULT(RUN_BODY_RETURNED);
 	}
 	return true;
@@ -330,7 +366,8 @@ void skv_chunk_return_run(struct skv_writer *writer, uint64_t head, struct skv_c
 	if (skv_block_announced(writer, skv_chunk_off(map, head), SKV_CHUNK_BYTES))
 		return;
 	if (change(map, head, seen, SKV_CHUNK_FREE)) {
-		skv_add_relaxed(&skv_super(map)->n_chunks_free, 1);
+		count_free(map, head, 1);
+		skv_store_relaxed(&skv_super(map)->chunk_cursor, head);
 		skv_store_relaxed(&skv_super(map)->low_memory, 0);
 	}
 }
@@ -366,12 +403,11 @@ uint64_t skv_chunk_recover(struct skv_writer *writer, uint32_t context, uint64_t
 			   bool (*still)(void *arg), void *arg)
 {
 	const struct skv_map *map = writer->map;
-	uint64_t ready = skv_chunks_ready(map);
 	struct skv_cell head, seen;
 	uint64_t i, n_free = 0;
 	bool mine;
 
-	if (first >= ready || n > ready - first)
+	if (!skv_chunks_are_ready(map, first, n))
 		return 0;
 
 	head = skv_cell_read(skv_chunk_cell(map, first));
@@ -393,6 +429,6 @@ uint64_t skv_chunk_recover(struct skv_writer *writer, uint32_t context, uint64_t
 			n_free++;
 		SKV_FAULT(RECOVER_CHUNK);
 	}
-	skv_add_relaxed(&skv_super(map)->n_chunks_free, n_free);
+	count_free(map, first, (int64_t)n_free);
 	return n_free;
 }

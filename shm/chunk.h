@@ -37,21 +37,29 @@ static inline uint64_t skv_chunk_word(uint32_t state, uint32_t class, uint32_t c
 	       ((uint64_t)context << SKV_CHUNK_CONTEXT_SHIFT) | (arg << SKV_CHUNK_ARG_SHIFT);
 }
 
+/* The two ends that chunks are taken from: see struct skv_ready. */
+enum skv_end {
+	SKV_END_LEAVES = 0,  /* the bottom */
+	SKV_END_RECORDS = 1, /* the top */
+};
+
 /*
  * skv_chunk_grow - take @n or more chunks from the system; -ENOSPC at either limit
  *
- * Others may take them first: look again.
+ * Others may use them first: look again.
  */
-int skv_chunk_grow(struct skv_map *map, uint64_t n);
+int skv_chunk_grow(struct skv_map *map, uint64_t n, enum skv_end end);
 
 /*
  * skv_chunk_claim - own @n neighbouring chunks for as long as it takes to give them a use
+ * @end: where to look first
  * @thorough: look at every chunk before saying no, not only at the hints
  * @ret_first: their first; all CLAIMED by this context and named by its chunk intent
  *
  * End with one of the publish functions or skv_chunk_unclaim. Returns 0 or -ENOSPC.
  */
-int skv_chunk_claim(struct skv_writer *writer, uint64_t n, bool thorough, uint64_t *ret_first);
+int skv_chunk_claim(struct skv_writer *writer, uint64_t n, enum skv_end end, bool thorough,
+		    uint64_t *ret_first);
 void skv_chunk_unclaim(struct skv_writer *writer, uint64_t first, uint64_t n);
 
 /* Turn claimed chunks into a slab: FREE words, bodies, head last. Returns its generation. */

@@ -147,14 +147,14 @@ int skv_directory_route_slow(const struct skv_map *map, struct skv_place place,
 
 		switch (skv_dir_kind(w)) {
 		case SKV_DIR_LEAF:
-			if (leaf >= skv_map_leaves(map, leaf))
+			if (!skv_leaf_is_ready(map, leaf))
 				return -EBADMSG;
 			*ret_route = (struct skv_route){ cell, v, leaf, level, idx };
 			return 0;
 		case SKV_DIR_SPLIT:
 			if (child.cell && child.depth == level + 1) {
 				/* Unborn when it was read, governing since the switch above it. */
-				if (child.leaf >= skv_map_leaves(map, child.leaf))
+				if (!skv_leaf_is_ready(map, child.leaf))
 					return -EBADMSG;
 				*ret_route = child;
 				return 0;

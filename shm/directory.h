@@ -63,7 +63,7 @@ static inline int skv_directory_route(const struct skv_map *map, struct skv_plac
 	w = skv_load_acquire(&cell->w);
 	ret_route->leaf = skv_dir_leaf(w);
 	if (__builtin_expect(skv_dir_kind(w) == SKV_DIR_LEAF &&
-				     ret_route->leaf < skv_map_leaves(map, ret_route->leaf), 1))
+				     skv_leaf_is_ready(map, ret_route->leaf), 1))
 		return 0;
 	return skv_directory_route_slow(map, place, ret_route);
 }

@@ -79,22 +79,25 @@ struct probe {
 bool skv_index_record(const struct skv_map *map, uint64_t off, uint64_t *ret_key_len,
 		      uint64_t *ret_value_len)
 {
-	uint64_t begin = map->region.geo.chunk_off, end, lens;
+	uint64_t begin = map->region.geo.chunk_off, chunk, end, lens;
 
 	if (off < begin)
 		return false;
-	end = begin + skv_map_leaves(map, (off - begin) / SKV_LEAF_BYTES) * SKV_LEAF_BYTES;
-	if (off + SKV_RECORD_HEADER > end)
+	chunk = (off - begin) / SKV_CHUNK_BYTES;
+	end = begin + (chunk + 1) * SKV_CHUNK_BYTES;
+	/* A block of a wide slab may begin just before the end of a chunk. */
+	if (!skv_chunk_is_ready(map, chunk) ||
+	    (off + SKV_RECORD_HEADER > end && !skv_chunk_is_ready(map, chunk + 1)))
 		return false;
 	lens = skv_load_relaxed(&skv_record_at(map, off)->lens);
 	*ret_key_len = skv_record_key_len(lens);
 	*ret_value_len = skv_record_value_len(lens);
-	if (skv_record_bytes(*ret_key_len, *ret_value_len) > end - off) {
-		/* A large record may reach beyond what was known to be there. */
-		end = begin + skv_chunks_ready(map) * SKV_CHUNK_BYTES;
-		if (skv_record_bytes(*ret_key_len, *ret_value_len) > end - off)
-			return false;
-	}
+	lens = skv_record_bytes(*ret_key_len, *ret_value_len);
+	/* A large record goes on in the chunks behind. */
+	if (lens > end - off &&
+	    !skv_chunks_are_ready(map, chunk, (off - begin - chunk * SKV_CHUNK_BYTES + lens +
+					       SKV_CHUNK_BYTES - 1) / SKV_CHUNK_BYTES))
+		return false;
 	return *ret_key_len >= 1 && *ret_key_len <= SHMKV_KEY_MAX;
 }
 

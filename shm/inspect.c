@@ -37,12 +37,13 @@ uint64_t skv_inspect_count(const struct skv_map *map)
 /* Live leaves and live slots in them. */
 static uint64_t count_slots(const struct skv_map *map, uint64_t *ret_leaves)
 {
-	uint64_t i, ready = skv_chunks_ready(map), live = 0;
+	struct skv_ready ready = skv_chunks_ready(map);
 	const struct skv_leaf *leaf;
+	uint64_t i, live = 0;
 	uint32_t j;
 
 	*ret_leaves = 0;
-	for (i = 0; i < ready; i++) {
+	SKV_FOR_EACH_CHUNK (map, ready, i) {
 		if (skv_chunk_state(skv_load_acquire(&skv_chunk_cell(map, i)->w)) !=
 		    SKV_CHUNK_LEAVES)
 			continue;
@@ -91,14 +92,14 @@ void skv_inspect_recount(struct skv_map *map, const struct skv_writer *self, int
 
 static void count_chunks(const struct skv_map *map, struct shmkv_info *info)
 {
-	uint64_t i, ready = skv_chunks_ready(map);
+	struct skv_ready ready = skv_chunks_ready(map);
 	struct skv_cell seen, head;
-	uint64_t *where;
+	uint64_t *where, i;
 
-	for (i = 0; i < ready; i++) {
+	SKV_FOR_EACH_CHUNK (map, ready, i) {
 		seen = skv_cell_read(skv_chunk_cell(map, i));
 		head = seen;
-		if (skv_chunk_state(seen.w) == SKV_CHUNK_BODY && skv_chunk_arg(seen.w) < ready)
+		if (skv_chunk_state(seen.w) == SKV_CHUNK_BODY && skv_chunk_is_ready(map, skv_chunk_arg(seen.w)))
 			head = skv_cell_read(skv_chunk_cell(map, skv_chunk_arg(seen.w)));
 		switch (skv_chunk_state(head.w)) {
 		case SKV_CHUNK_LEAVES:
@@ -152,7 +153,8 @@ int skv_inspect_info(struct skv_map *map, struct shmkv_info *info)
 {
 	const struct skv_geometry *geo = &map->region.geo;
 	const struct skv_superblock *super = skv_super(map);
-	uint64_t ready = skv_chunks_ready(map), pieces = 0, dir_bytes;
+	struct skv_ready ends = skv_chunks_ready(map);
+	uint64_t ready = ends.low + geo->n_chunks - ends.high, pieces = 0, dir_bytes;
 	uint32_t i;
 
 	snprintf(info->hash, sizeof(info->hash), "%s", skv_hash_name(geo->hash_kind));
@@ -254,13 +256,14 @@ static int list_chunks(struct lister *lister)
 	static const char *const states[] = { "free", "claimed", "slab",  "dismantle",
 					      "leaves", "run",	 "body" };
 	const struct skv_map *map = lister->map;
-	uint64_t i, ready = skv_chunks_ready(map), off, n;
+	struct skv_ready ready = skv_chunks_ready(map);
+	uint64_t i, off, n;
 	struct skv_cell seen;
 	struct skv_span span;
 	uint32_t state;
 	int r;
 
-	for (i = 0; i < ready; i++) {
+	SKV_FOR_EACH_CHUNK (map, ready, i) {
 		seen = skv_cell_read(skv_chunk_cell(map, i));
 		state = skv_chunk_state(seen.w);
 		off = skv_chunk_off(map, i);
@@ -282,7 +285,7 @@ static int list_chunks(struct lister *lister)
 				(skv_block_load(map, off) & SKV_BLOCK_STATE_MASK) == SKV_BLOCK_ALLOC;
 		} else if (state == SKV_CHUNK_FREE) {
 			/* Neighbouring free chunks are one line. */
-			for (n = 1; i + n < ready; n++) {
+			for (n = 1; skv_chunks_are_ready(map, i, n + 1); n++) {
 				if (skv_chunk_state(skv_load_relaxed(
 					    &skv_chunk_cell(map, i + n)->w)) != SKV_CHUNK_FREE)
 					break;

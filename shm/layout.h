@@ -17,7 +17,7 @@
  *
  * The file is sparse at its full size and mapped whole by everyone, so nothing ever moves.
  * A page may be touched only after it was reserved: tables up to the watermarks in the
- * superblock, directory pieces by their bit, chunks below chunks_ready. Reading a hole of a
+ * superblock, directory pieces by their bit, chunks as chunks_ready says. Reading a hole of a
  * tmpfs file through a mapping allocates memory or, on a full file system, kills.
  *
  * Offsets are bytes from the segment start and 0 is null. All integers are little-endian
@@ -308,14 +308,13 @@ struct skv_superblock {
 	uint64_t reserved1[6];
 
 	/* growth */
-	uint64_t chunks_ready;   /* chunks below this are reserved, with their table rows */
+	uint64_t chunks_ready;   /* reserved, with their rows: from the bottom 32 | from the top 32 */
 	uint64_t contexts_ready; /* contexts below this are reserved */
 	uint64_t reserved2[6];
 
 	/* allocation of chunks: hints */
-	uint64_t n_chunks_free; /* about how many FREE chunks lie below chunks_ready */
+	uint64_t n_chunks_free[2]; /* about how many FREE chunks are reserved, per end */
 	uint64_t chunk_cursor;
-	uint64_t run_cursor;
 	uint64_t n_freed;     /* blocks freed while memory was low, counts up */
 	uint64_t leaf_target; /* how many leaves the pool should hold */
 	uint64_t reserved3[3];

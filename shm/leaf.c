@@ -223,7 +223,7 @@ static int new_leaves(struct skv_writer *writer, bool thorough)
 	uint32_t i;
 	int r;
 
-	r = skv_chunk_claim(writer, 1, thorough, &chunk);
+	r = skv_chunk_claim(writer, 1, SKV_END_LEAVES, thorough, &chunk);
 	if (r < 0)
 		return r;
 	skv_chunk_publish_leaves(writer, chunk);
@@ -249,10 +249,11 @@ static bool claim_cached(struct skv_writer *writer, uint32_t n, uint32_t *ret_le
 static bool claim_searching(struct skv_writer *writer, uint32_t n, bool reserved, uint32_t *ret_leaf)
 {
 	struct skv_map *map = writer->map;
-	uint64_t i, ready = skv_chunks_ready(map);
+	struct skv_ready ready = skv_chunks_ready(map);
+	uint64_t i;
 	uint32_t j;
 
-	for (i = 0; i < ready; i++) {
+	SKV_FOR_EACH_CHUNK (map, ready, i) {
 		if (skv_chunk_state(skv_load_acquire(&skv_chunk_cell(map, i)->w)) !=
 		    SKV_CHUNK_LEAVES)
 			continue;
@@ -275,7 +276,7 @@ static bool claim_pooled(struct skv_writer *writer, uint32_t n, uint32_t *ret_le
 		if (skv_load_relaxed(&skv_super(map)->leaf_pool[i]) == 0)
 			continue;
 		word = skv_swap(&skv_super(map)->leaf_pool[i], 0);
-		if (word == 0 || word - 1 >= skv_map_leaves(map, word - 1))
+		if (word == 0 || !skv_leaf_is_ready(map, word - 1))
 			continue;
 		*ret_leaf = (uint32_t)(word - 1);
 		if (leaf_claim(writer, *ret_leaf, n, true))
@@ -316,11 +317,12 @@ static int claim_leaf(struct skv_writer *writer, uint32_t n, bool compact, bool 
 void skv_leaf_repool(struct skv_writer *writer)
 {
 	struct skv_map *map = writer->map;
-	uint64_t i, ready = skv_chunks_ready(map), leaf;
+	struct skv_ready ready = skv_chunks_ready(map);
 	struct skv_cell seen;
 	uint32_t j, k;
+	uint64_t i, leaf;
 
-	for (i = 0; i < ready; i++) {
+	SKV_FOR_EACH_CHUNK (map, ready, i) {
 		if (skv_chunk_state(skv_load_acquire(&skv_chunk_cell(map, i)->w)) !=
 		    SKV_CHUNK_LEAVES)
 			continue;
@@ -522,7 +524,7 @@ static void complete(struct skv_writer *writer, uint32_t leaf, struct skv_cell h
 	uint32_t k, n = skv_leaf_kind(header.w) == SKV_KIND_SPLIT ? 2 : 1;
 
 	for (k = 0; k < n; k++) {
-		if (skv_leaf_child(header.w, k) >= skv_map_leaves(map, skv_leaf_child(header.w, k)))
+		if (!skv_leaf_is_ready(map, skv_leaf_child(header.w, k)))
 			return;
 	}
 	if (!freeze(map, leaf, header.v))
@@ -540,7 +542,7 @@ bool skv_leaf_finish_life(struct skv_writer *writer, uint32_t leaf, uint64_t gen
 {
 	struct skv_cell header;
 
-	if (leaf >= skv_map_leaves(writer->map, leaf))
+	if (!skv_leaf_is_ready(writer->map, leaf))
 		return false;
 	header = skv_cell_read(&skv_leaf_at(writer->map, leaf)->header);
 	if (header.v != gen || skv_leaf_state(header.w) != SKV_LEAF_FORWARD)
@@ -636,7 +638,7 @@ int skv_leaf_replace(struct skv_writer *writer, const struct skv_route *route, b
 
 	/* RULE P */
 	if (parent != 0) {
-		if (parent - 1 >= skv_map_leaves(map, parent - 1))
+		if (!skv_leaf_is_ready(map, parent - 1))
 			return -EBADMSG;
 		above = skv_cell_read(&skv_leaf_at(map, parent - 1)->header);
 		if (above.v == parent_gen && skv_leaf_state(above.w) == SKV_LEAF_FORWARD) {
@@ -682,7 +684,7 @@ int skv_leaf_init(struct skv_map *map)
 	/* One more chunk of leaves than are named: the reserve that compaction lives on. */
 	if (n_chunks > map->region.geo.n_chunks)
 		return -EINVAL;
-	r = skv_chunk_grow(map, n_chunks);
+	r = skv_chunk_grow(map, n_chunks, SKV_END_LEAVES);
 	if (r < 0)
 		return r;
 
@@ -691,7 +693,7 @@ int skv_leaf_init(struct skv_map *map)
 		skv_store_relaxed(&cell->v, 1);
 		skv_store_relaxed(&cell->w, skv_chunk_word(SKV_CHUNK_LEAVES, 0, 0, 0));
 	}
-	skv_add_relaxed(&super->n_chunks_free, -n_chunks);
+	skv_add_relaxed(&super->n_chunks_free[SKV_END_LEAVES], -n_chunks);
 	skv_store_relaxed(&super->leaf_target, SKV_LEAVES_PER_CHUNK);
 	for (i = 0; i < n; i++) {
 		leaf = skv_leaf_at(map, i);

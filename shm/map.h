@@ -23,7 +23,7 @@ struct skv_map {
 	bool joined;
 	struct skv_hash_key hash;
 	uint64_t serial;            /* tells handles of one process apart, never reused */
-	uint64_t chunks_seen;       /* chunks_ready as it was read last; it only grows */
+	uint64_t chunks_seen;       /* chunks_ready as it was read last */
 	struct skv_writer *writers; /* all of this handle, pushed at the head */
 };
 
@@ -69,27 +69,68 @@ static inline uint64_t skv_chunk_off(const struct skv_map *map, uint64_t chunk)
 	return map->region.geo.chunk_off + chunk * SKV_CHUNK_BYTES;
 }
 
-/* Chunks that may be touched; the shared number is input and is bounded here. */
-static inline uint64_t skv_chunks_ready(const struct skv_map *map)
-{
-	uint64_t n = skv_load_acquire(&skv_super(map)->chunks_ready);
+/*
+ * Chunks that may be touched: [0, low) and [high, n_chunks). Leaves, which stay leaves for
+ * ever, are taken from the bottom, records from the top, so that no leaf ever stands in the
+ * way of a large record. The shared number is input and is bounded here.
+ */
+struct skv_ready {
+	uint64_t low, high;
+};
 
-	return n < map->region.geo.n_chunks ? n : map->region.geo.n_chunks;
+static inline struct skv_ready skv_ready_of(const struct skv_map *map, uint64_t word)
+{
+	uint64_t n = map->region.geo.n_chunks, low = word & 0xffffffffu, top = word >> 32;
+	struct skv_ready ready = { low, n - top };
+
+	if (__builtin_expect(low + top > n, 0)) {
+		ready.low = 0;
+		ready.high = n;
+	}
+	return ready;
 }
 
-/* Leaf numbers below this may be touched; looks at the shared watermark only when the
- * number in question lies above what is known already. */
-static inline uint64_t skv_map_leaves(const struct skv_map *map, uint64_t leaf)
+static inline struct skv_ready skv_chunks_ready(const struct skv_map *map)
+{
+	return skv_ready_of(map, skv_load_acquire(&skv_super(map)->chunks_ready));
+}
+
+/* Looks at the shared word only when the answer is not known already; it only grows. */
+static inline bool skv_chunk_is_ready(const struct skv_map *map, uint64_t chunk)
 {
 	uint64_t *seen = (uint64_t *)(uintptr_t)&map->chunks_seen;
-	uint64_t n = skv_load_relaxed(seen);
+	struct skv_ready ready = skv_ready_of(map, skv_load_relaxed(seen));
 
-	if (__builtin_expect(leaf >= n * SKV_LEAVES_PER_CHUNK, 0)) {
-		n = skv_chunks_ready(map);
-		skv_store_relaxed(seen, n);
+	if (__builtin_expect(chunk >= ready.low && chunk < ready.high, 0)) {
+		skv_store_relaxed(seen, skv_load_acquire(&skv_super(map)->chunks_ready));
+		ready = skv_ready_of(map, skv_load_relaxed(seen));
 	}
-	return n * SKV_LEAVES_PER_CHUNK;
+	return chunk < ready.low || (chunk >= ready.high && chunk < map->region.geo.n_chunks);
 }
+
+/* Are all chunks of a stretch there, at one end? */
+static inline bool skv_chunks_are_ready(const struct skv_map *map, uint64_t first, uint64_t n)
+{
+	struct skv_ready ready = skv_chunks_ready(map);
+	uint64_t end = first < ready.low ? ready.low :
+		       first >= ready.high ? map->region.geo.n_chunks :
+					     first;
+
+	/* When the two ends have met they are one. */
+	if (ready.low == ready.high)
+		end = map->region.geo.n_chunks;
+	return first < end && n <= end - first;
+}
+
+static inline bool skv_leaf_is_ready(const struct skv_map *map, uint64_t leaf)
+{
+	return skv_chunk_is_ready(map, leaf / SKV_LEAVES_PER_CHUNK);
+}
+
+/* Every chunk that may be touched; @ready is read once, before. */
+#define SKV_FOR_EACH_CHUNK(map, ready, i)                                                        \
+	for ((i) = (ready).low ? 0 : (ready).high; (i) < (map)->region.geo.n_chunks;              \
+	     (i) = (i) + 1 == (ready).low ? (ready).high : (i) + 1)
 
 static inline uint32_t skv_contexts_ready(const struct skv_map *map)
 {

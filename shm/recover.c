@@ -128,7 +128,7 @@ static void settle_rebuild(struct skv_writer *writer, struct victim *victim,
 	uint64_t child;
 	uint32_t k;
 
-	if (leaf == 0 || leaf - 1 >= skv_map_leaves(map, leaf - 1))
+	if (leaf == 0 || !skv_leaf_is_ready(map, leaf - 1))
 		return;
 	leaf--;
 	if (skv_leaf_finish_life(writer, (uint32_t)leaf, gen) && report)
@@ -136,7 +136,7 @@ static void settle_rebuild(struct skv_writer *writer, struct victim *victim,
 
 	for (k = 0; k < 2; k++) {
 		child = skv_load_acquire(&victim->ctx->rebuild_child[k]);
-		if (child == 0 || child - 1 >= skv_map_leaves(map, child - 1))
+		if (child == 0 || !skv_leaf_is_ready(map, child - 1))
 			continue;
 		child--;
 		seen = skv_cell_read(&skv_leaf_at(map, child)->header);
@@ -162,7 +162,7 @@ static void settle_chunks(struct skv_writer *writer, struct victim *victim,
 	uint64_t n;
 	struct skv_cell seen;
 
-	if (first == 0 || first - 1 >= skv_chunks_ready(map))
+	if (first == 0 || !skv_chunk_is_ready(map, first - 1))
 		return;
 	first--;
 	seen = skv_cell_read(skv_chunk_cell(map, first));
@@ -407,10 +407,11 @@ static void sweep_slab(struct skv_writer *writer, uint64_t head, struct skv_cell
 void skv_recover_sweep(struct skv_writer *writer, struct shmkv_recovery *report)
 {
 	struct skv_map *map = writer->map;
-	uint64_t i, ready = skv_chunks_ready(map), leaf;
+	struct skv_ready ready = skv_chunks_ready(map);
+	uint64_t i, leaf;
 	struct skv_cell seen, header;
 
-	for (i = 0; i < ready; i++) {
+	SKV_FOR_EACH_CHUNK (map, ready, i) {
 		seen = skv_cell_read(skv_chunk_cell(map, i));
 		switch (skv_chunk_state(seen.w)) {
 		case SKV_CHUNK_SLAB:

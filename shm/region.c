@@ -390,7 +390,7 @@ static int check_header(const struct skv_superblock *sb, uint64_t file_bytes,
 
 	/* The watermarks only rise, so what was read may be old but is never too high. */
 	if (sb->contexts_ready < 1 || sb->contexts_ready > geo.n_contexts ||
-	    sb->chunks_ready > geo.n_chunks)
+	    (sb->chunks_ready & UINT32_MAX) + (sb->chunks_ready >> 32) > geo.n_chunks)
 		return -EBADMSG;
 
 	/* On a disk-backed folder a segment outlives its boot, but not its deadlines and peers. */

@@ -40,6 +40,9 @@
  * waited for a dead process would not come back at all. */
 #define GAP_MAX_NS UINT64_C(1000000000)
 
+/* Of what a tool prints. */
+#define LINE_COLUMNS 92u
+
 enum { PRODUCER, READER_0, READER_1, WRITER, N_PROCESSES };
 
 static struct {
@@ -418,41 +421,71 @@ static void compare_everything(struct shmkv *kv)
 	      "a scan gives %zu of %zu packages, byte for byte", n_right, demo.list.n_packages);
 }
 
-/* What shmkv-dump says: its first and its last lines. */
-static void dump(void)
+/* As much of a line as fits, without half a character at the end. */
+static void tell_line(char *line)
 {
-	char path[PATH_MAX], command[PATH_MAX + 100], line[256], last[3][256] = { "", "", "" };
+	size_t len = strcspn(line, "\n");
+
+	if (len > LINE_COLUMNS) {
+		len = LINE_COLUMNS;
+		while (len > 0 && ((unsigned char)line[len] & 0xc0) == 0x80)
+			len--;
+	}
+	tell("| %.*s", (int)len, line);
+}
+
+static bool is_wanted(const char *line, const char *const *wanted)
+{
+	for (; *wanted; wanted++) {
+		if (strncmp(line, *wanted, strlen(*wanted)) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Runs one of our tools on the map and shows its first @n_first lines, and later ones that
+ * begin with a word of @wanted. Returns how many lines there were, or -1 if it failed.
+ */
+static int show_tool(const char *tool, int n_first, const char *const *wanted)
+{
+	char path[PATH_MAX], command[PATH_MAX + 100], *line = NULL;
+	size_t cap = 0;
 	ssize_t len;
 	FILE *pipe;
-	int i, n = 0;
+	int n = 0;
 
+	/* Next to this program in the build directory. */
 	len = readlink("/proc/self/exe", path, sizeof(path) - 1);
 	while (len > 0 && path[len - 1] != '/')
 		len--;
-	snprintf(command, sizeof(command), "exec '%.*s../tools/shmkv-dump' '%s'",
-		 len > 0 ? (int)len : 0, path, demo.map);
-
+	snprintf(command, sizeof(command), "exec '%.*s../tools/'%s '%s'", len > 0 ? (int)len : 0,
+		 path, tool, demo.map);
 	pipe = popen(command, "re");
-	if (!pipe) {
-		check(false, "shmkv-dump: %s", strerror(errno));
-		return;
+	if (!pipe)
+		return -1;
+	while (getline(&line, &cap, pipe) >= 0) {
+		if (n++ < n_first || is_wanted(line, wanted))
+			tell_line(line);
 	}
-	while (fgets(line, sizeof(line), pipe)) {
-		line[strcspn(line, "\n")] = '\0';
-		if (++n <= 8) {
-			tell("| %.92s", line);
-			continue;
-		}
-		memmove(last[0], last[1], sizeof(last) - sizeof(last[0]));
-		memcpy(last[2], line, sizeof(line));
-	}
-	if (n > 11)
-		tell("| ... %d lines ...", n - 11);
-	for (i = 0; i < 3; i++) {
-		if (last[i][0])
-			tell("| %.92s", last[i]);
-	}
-	check(pclose(pipe) == 0 && n > 8, "shmkv-dump printed %d lines", n);
+	free(line);
+	return pclose(pipe) == 0 ? n : -1;
+}
+
+static void show_from_a_shell(void)
+{
+	static const char *const nothing[] = { NULL };
+	static const char *const totals[] = { "taken from", "keys", "inserts", "updates",
+					      "leaf splits", "processes recovered", NULL };
+	int n;
+
+	n = show_tool("shmkv-dump", 7, nothing);
+	if (n > 7)
+		tell("| ... and %d more", n - 7);
+	check(n == (int)demo.list.n_packages + 1, "shmkv-dump: a head line and %zu packages",
+	      demo.list.n_packages);
+	n = show_tool("shmkv info", 0, totals);
+	check(n > 0, "shmkv info: %d lines, six of them above", n);
 }
 
 static void look_back(void)
@@ -489,6 +522,8 @@ static void clean_up(void)
 
 static void run_story(void)
 {
+	bool went_on;
+
 	title("2. A producer and a second writer publish them, each in a process of its own");
 	check(publish(), "all %zu packages are in the map \"%s\"", demo.list.n_packages, demo.map);
 	if (demo.n_failed || interrupted)
@@ -504,7 +539,8 @@ static void run_story(void)
 	      all_reads(), CALM_MS / 1000);
 
 	title("4. The second writer is killed with -9 in the middle of writing; a new one goes on");
-	check(run_kills(), "%u writers killed, %u of them inside shmkv_put", demo.n_kills,
+	went_on = run_kills();
+	check(went_on, "%u writers killed, %u of them inside shmkv_put", demo.n_kills,
 	      demo.n_inside);
 	check(demo.n_inside == demo.n_done + demo.n_undone && demo.n_inside > 0,
 	      "of %u interrupted puts %u had happened entirely, %u not at all", demo.n_inside,
@@ -520,8 +556,8 @@ static void run_story(void)
 	title("6. Recovery and audit");
 	look_back();
 
-	title("7. The map from a shell: shmkv-dump");
-	dump();
+	title("7. The map from a shell: shmkv-dump and shmkv info");
+	show_from_a_shell();
 }
 
 int main(int argc, char **argv)

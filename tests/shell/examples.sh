@@ -23,8 +23,17 @@ feed() {
 	grep -qx 'checked 1000 samples' "$tap_dir/consumer"
 }
 
+demo_holds() {
+	./demo >"$tap_dir/demo" 2>&1
+	demo_status=$?
+	cat "$tap_dir/demo"
+	[ $demo_status -eq 0 ] && grep -qx 'every check holds' "$tap_dir/demo"
+}
+
 nothing_left() {
-	! ls /dev/shm | grep -F "$name"
+	# The demo says how its map is called.
+	demo_map=$(sed -n 's/.*in the map "\(.*\)"$/\1/p' "$tap_dir/demo" 2>/dev/null)
+	! ls /dev/shm | grep -F -e "$name" -e "${demo_map:-$name}"
 }
 
 ok_if "hello" prints 'greeting is "hello, whoever reads this"' ./hello "$name"
@@ -35,6 +44,14 @@ ok_if "typed-values: packed" prints 'array    packed  6 bytes of msgpack' ./type
 ok_if "typed-values: wrong types" prints 'text as int: EPROTOTYPE' ./typed-values "$name"
 ok_if "reader" prints 'temperature: 21.5' ./reader "$name"
 ok_if "scan" prints '1000 keys with the sum 499500, 500 left' ./scan "$name"
+if [ -f /var/lib/dpkg/status ]; then
+	ok_if "demo" demo_holds
+else
+	tap_skip "demo" "no dpkg database on this machine"
+fi
+printf 'no database\n' >"$tap_dir/garbage"
+not_ok_if "demo refuses a file that is no package database" ./demo "$tap_dir/garbage"
+not_ok_if "demo refuses a missing file" ./demo "$tap_dir/missing"
 not_ok_if "an example fails when the map is missing" ./hello no/such/name
 ok_if "no segment is left" nothing_left
 

@@ -359,8 +359,8 @@ static void pulses_check(struct driver *driver, uint64_t now, unsigned int patie
 				pulse->ops = ops;
 				pulse->since_ns = now;
 			}
-			/* Threads that are done count for nothing, their process will end. */
-			if (now - pulse->since_ns < limit_ns)
+			/* A process may have been started after the loop looked at the clock. */
+			if (now < pulse->since_ns || now - pulse->since_ns < limit_ns)
 				continue;
 			start = atomic_load(&writer->op_start_ns);
 			describe_troubled(driver, troubled, sizeof(troubled));
@@ -640,6 +640,29 @@ static void run_load(struct driver *driver)
 	driver->figures->seconds = (double)(ledger_now_ns() - driver->start_ns) / 1e9;
 }
 
+static unsigned int count_watches(const struct driver *driver)
+{
+	unsigned int n = 0, w;
+
+	for (w = 0; w < WATCHES_MAX; w++)
+		n += driver->watches[w].used;
+	return n;
+}
+
+/*
+ * Who was stopped last stays stopped until the others have shown that they do not need it:
+ * to let it go on at the end of the run would help out a map that waits.
+ */
+static void run_out(struct driver *driver)
+{
+	while (!has_failed(driver) && count_watches(driver)) {
+		sleep_until_something(driver);
+		reap(driver);
+		watches_update(driver);
+		pulses_check(driver, ledger_now_ns(), 1);
+	}
+}
+
 static unsigned int count_children(const struct driver *driver)
 {
 	unsigned int n = 0, at;
@@ -667,19 +690,24 @@ static void kill_children(struct driver *driver)
 	}
 }
 
-/* Everybody ends by himself; who does not, waits for something, and that is a failure. */
-static void wait_for_children(struct driver *driver, unsigned int patience)
+static void resume_all(struct driver *driver)
 {
-	uint64_t failed_ns = 0, now;
 	unsigned int at;
 
 	for (at = 0; at < driver->n_places; at++) {
 		if (!driver->places[at].stop_sent)
 			continue;
 		driver->places[at].stop_sent = driver->places[at].stopped = false;
-		if (driver->places[at].pid)
-			kill(driver->places[at].pid, SIGCONT);
+		kill(driver->places[at].pid, SIGCONT);
 	}
+}
+
+/* Everybody ends by himself; who does not, waits for something, and that is a failure. */
+static void wait_for_children(struct driver *driver, unsigned int patience)
+{
+	uint64_t failed_ns = 0, now;
+	unsigned int at;
+
 	for (at = 0; at < driver->n_places; at++)
 		pulses_restart(driver, at, ledger_now_ns());
 	for (;;) {
@@ -759,7 +787,9 @@ void driver_run(const struct stress_options *opts, struct ledger *ledger, const 
 	atomic_store(&ledger->head->owned_active, key_plan_owned(&ledger->plan, opts->keys_start));
 	signals_take(&driver);
 	run_load(&driver);
+	run_out(&driver);
 	atomic_store(&ledger->head->stop, 1);
+	resume_all(&driver);
 	wait_for_children(&driver, 1);
 	if (!has_failed(&driver))
 		run_final(&driver);

@@ -369,32 +369,78 @@ static enum outcome search_end(struct search *search, uint32_t op)
 	return search->now.n ? LINEARIZABLE : NOT_LINEARIZABLE;
 }
 
+/* What is open, or cut off, in front of an event; without asking how it came to that. */
+static void search_skip(struct search *search, const struct event *events, size_t to)
+{
+	unsigned int place;
+	size_t i;
+
+	for (i = 0; i < to; i++) {
+		switch (events[i].kind) {
+		case EVENT_START:
+			/* More than fit do not happen: the search from the beginning came by here. */
+			place = (unsigned int)__builtin_ctzll(~search->used);
+			search->open[place] = events[i].op;
+			search->used |= (uint64_t)1 << place;
+			break;
+		case EVENT_WILD_PUT:
+			search->wild_puts++;
+			break;
+		case EVENT_WILD_DEL:
+			search->wild_dels++;
+			break;
+		case EVENT_END:
+			search->used &= ~((uint64_t)1 << place_of(search, events[i].op));
+			break;
+		}
+	}
+}
+
+/* Every state with every choice of open operations that took effect already. */
+static void search_begin(struct search *search, const uint64_t *states, size_t n_states)
+{
+	struct config config;
+	uint64_t done;
+	size_t i;
+
+	for (i = 0; i < n_states; i++) {
+		done = search->used;
+		for (;;) {
+			config = (struct config){ .state = states[i], .done = done };
+			settle_reads(search, &config);
+			configs_add(&search->now, &config);
+			if (!done)
+				break;
+			done = (done - 1) & search->used;
+		}
+	}
+}
+
+#define STRADDLERS_MAX 8u
+
 /*
  * search_run - walk over events
- * @from, @to: the first event and the one behind the last; nothing is open before @from
- * @initial: states that the register may have in front of @from
+ * @from, @to: the first event and the one behind the last
+ * @states: that the register may have in front of @from
  * @largest: raised to the largest set of configurations
  * @ret_at: the event at which it failed
+ *
+ * With @from above 0 nothing is known of what was before: any state in @states, and of the
+ * operations that are open then any may have taken effect.
  */
 static enum outcome search_run(const struct key_history *history, size_t from, size_t to,
-			       const uint64_t *initial, size_t n_initial, size_t *largest,
+			       const uint64_t *states, size_t n_states, size_t *largest,
 			       size_t *ret_at)
 {
 	const struct event *events = history->events;
 	struct search search = { .ops = history->ops };
 	enum outcome outcome = LINEARIZABLE;
-	struct config config = { 0 };
 	size_t i;
 
-	for (i = 0; i < n_initial; i++) {
-		config.state = initial[i];
-		configs_add(&search.now, &config);
-	}
-	/* Those that were cut off before may still take effect. */
-	for (i = 0; i < from; i++) {
-		search.wild_puts += events[i].kind == EVENT_WILD_PUT;
-		search.wild_dels += events[i].kind == EVENT_WILD_DEL;
-	}
+	search_skip(&search, events, from);
+	if (__builtin_popcountll(search.used) > (int)STRADDLERS_MAX)
+		return TOO_MANY_OPEN;
+	search_begin(&search, states, n_states);
 	for (i = from; i < to && outcome == LINEARIZABLE; i++) {
 		switch (events[i].kind) {
 		case EVENT_START:
@@ -579,76 +625,77 @@ static void print_record(const struct history_record *record, uint64_t origin_ns
 	putchar('\n');
 }
 
-#define WINDOW_TRIES 200u
+#define WINDOW_TRIES 400u
 #define WINDOW_SHOWN 40u
 
+/* Is the operation open, or begun, between two events? */
+static bool is_in_window(const struct key_history *history, const struct op *op, size_t from,
+			 size_t to)
+{
+	return op->start_ns <= history->events[to].at_ns &&
+	       (op->end_ns >= history->events[from].at_ns || from == 0);
+}
+
+/* The states that can matter in a window: those its gets returned, absent, and any other. */
+static size_t window_states(const struct key_history *history, size_t from, size_t to,
+			    uint64_t *states)
+{
+	const struct op *op;
+	size_t i, n = 0;
+
+	states[n++] = ABSENT;
+	states[n++] = ANY;
+	for (i = 0; i < history->n_ops; i++) {
+		op = &history->ops[i];
+		if (op->kind == HISTORY_GET && op->value != ABSENT &&
+		    is_in_window(history, op, from, to))
+			states[n++] = op->value;
+	}
+	return n;
+}
+
 /*
- * The smallest tail of the history before the failure that is wrong whatever was before it:
- * begin with any state that could be, leave out operations that began earlier, and go back
- * until it fails. Leaving out those that overlap the beginning could hide an explanation,
- * so only beginnings that none overlaps are tried.
+ * The smallest tail of the history up to the failure that is wrong whatever was before it.
+ * Beginning later than that allows for more, so going back one start after the other finds it.
  */
 static size_t find_window(const struct key_history *history, size_t fail_at)
 {
 	uint64_t *states = must(calloc(history->n_ops + 2, sizeof(*states)));
-	size_t i, tries = 0, largest = 0, at, n_states = 0, best = 0;
-	int open = 0;
-	enum outcome outcome;
+	size_t i, n, tries = 0, largest = 0, at, from = 0;
 
-	states[n_states++] = ABSENT;
-	states[n_states++] = ANY;
-	for (i = 0; i < history->n_ops; i++)
-		if (history->ops[i].kind == HISTORY_GET && history->ops[i].value != ABSENT)
-			states[n_states++] = history->ops[i].value;
-	qsort(states + 2, n_states - 2, sizeof(*states), compare_u64);
-	for (i = at = 2; i < n_states; i++)
-		if (i == 2 || states[i] != states[i - 1])
-			states[at++] = states[i];
-	n_states = at;
-
-	for (i = 0; i <= fail_at; i++)
-		open += (history->events[i].kind == EVENT_START) -
-			(history->events[i].kind == EVENT_END);
-	for (i = fail_at + 1; i-- > 0 && tries < WINDOW_TRIES;) {
-		/* Open before event i. */
-		open -= (history->events[i].kind == EVENT_START) -
-			(history->events[i].kind == EVENT_END);
-		if (open != 0 || history->events[i].kind != EVENT_START)
+	for (i = fail_at; i > 0 && tries < WINDOW_TRIES && from == 0; i--) {
+		if (history->events[i].kind != EVENT_START)
 			continue;
 		tries++;
-		outcome = search_run(history, i, fail_at + 1, states, n_states, &largest, &at);
-		if (outcome == NOT_LINEARIZABLE) {
-			best = i;
-			break;
-		}
+		n = window_states(history, i, fail_at, states);
+		if (search_run(history, i, fail_at + 1, states, n, &largest, &at) ==
+		    NOT_LINEARIZABLE)
+			from = i;
 	}
 	free(states);
-	return best;
+	return from;
 }
 
 static void print_violation(const struct key_history *history, uint32_t key, size_t fail_at)
 {
 	const struct op *bad = &history->ops[history->events[fail_at].op];
-	size_t from = find_window(history, fail_at), i, n = 0, skip = 0;
+	size_t from = find_window(history, fail_at), i, n = 0, skip;
 
-	for (i = from; i <= fail_at; i++)
-		n += history->events[i].kind != EVENT_END;
+	for (i = 0; i < history->n_ops; i++)
+		n += is_in_window(history, &history->ops[i], from, fail_at);
 	printf("key %" PRIu32 ": no order explains these %zu operations; the last line is where it "
 	       "fails\n", key, n);
-	if (n > WINDOW_SHOWN) {
-		skip = n - WINDOW_SHOWN;
+	skip = n > WINDOW_SHOWN ? n - WINDOW_SHOWN : 0;
+	if (skip)
 		printf("  (the first %zu are left out)\n", skip);
-	}
-	for (i = from; i <= fail_at; i++) {
-		if (history->events[i].kind == EVENT_END)
+	for (i = 0; i < history->n_ops; i++) {
+		if (&history->ops[i] == bad ||
+		    !is_in_window(history, &history->ops[i], from, fail_at))
 			continue;
-		if (skip) {
+		if (skip)
 			skip--;
-			continue;
-		}
-		if (&history->ops[history->events[i].op] != bad)
-			print_record(history->ops[history->events[i].op].record,
-				     history->events[from].at_ns);
+		else
+			print_record(history->ops[i].record, history->events[from].at_ns);
 	}
 	print_record(bad->record, history->events[from].at_ns);
 }

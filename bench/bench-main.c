@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+#include "bench/bench.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+/* bench-main: the command line of shmkv-bench, and what the workloads share. */
+
+static const struct {
+	const char *name;
+	const char *text;
+	int (*run)(const struct bench_options *options);
+} workloads[] = {
+	{ "fill", "grow a map from nothing, read all back, and say what it costs in memory", bench_fill },
+};
+
+#define N_WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
+
+uint64_t bench_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void bench_key(uint64_t entry, uint8_t key[BENCH_KEY_LEN])
+{
+	uint64_t mixed = entry * 0x9e3779b97f4a7c15ull;
+
+	memcpy(key, &mixed, 8);
+	memcpy(key + 8, &entry, 8);
+}
+
+uint64_t bench_shuffle(uint64_t i, uint64_t n)
+{
+	uint64_t m = 1, x = i;
+
+	/* A permutation of the next power of two, walked until it falls below n. */
+	while (m < n)
+		m *= 2;
+	do {
+		x = (x * 0x5851f42d4c957f2dull + 0x14057b7ef767814full) & (m - 1);
+		x ^= x >> 7 & (m - 1);
+		x = (x * 0x2545f4914f6cdd1dull) & (m - 1);
+	} while (x >= n);
+	return x;
+}
+
+int bench_failed(const char *what, int r)
+{
+	fprintf(stderr, "shmkv-bench: %s: %s\n", what, shmkv_strerror(r));
+	return 1;
+}
+
+const char *bench_map_name(void)
+{
+	static char name[64];
+
+	snprintf(name, sizeof(name), "bench-%ld", (long)getpid());
+	return name;
+}
+
+static void print_machine(const struct bench_options *options)
+{
+	char line[256], model[128] = "unknown processor";
+	struct utsname un;
+	FILE *f;
+
+	f = fopen("/proc/cpuinfo", "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (strncmp(line, "model name", 10) == 0 && strchr(line, ':')) {
+			line[strcspn(line, "\n")] = '\0';
+			snprintf(model, sizeof(model), "%.*s", (int)sizeof(model) - 1,
+				 strchr(line, ':') + 2);
+			break;
+		}
+	}
+	if (f)
+		fclose(f);
+	uname(&un);
+	if (options->json)
+		printf("{\"row\":\"machine\",\"processor\":\"%s\",\"cores\":%ld,\"kernel\":\"%s\","
+		       "\"compiler\":\"%s\",\"version\":\"%s\"}\n",
+		       model, sysconf(_SC_NPROCESSORS_ONLN), un.release, __VERSION__,
+		       shmkv_version());
+	else
+		printf("%s, %ld cores, Linux %s, compiler %s, shmkv %s\n", model,
+		       sysconf(_SC_NPROCESSORS_ONLN), un.release, __VERSION__, shmkv_version());
+}
+
+struct arguments {
+	struct bench_options options;
+	const char *workload;
+};
+
+static uint64_t parse_number(struct argp_state *state, const char *text)
+{
+	unsigned long long n;
+	char *end;
+
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (*end == 'k' || *end == 'K') {
+		n *= 1000;
+		end++;
+	} else if (*end == 'M') {
+		n *= 1000000;
+		end++;
+	}
+	if (errno || end == text || *end || n == 0 || n > 1000000000ull)
+		argp_error(state, "'%s' is not a number from 1 to 1000M", text);
+	return n;
+}
+
+static error_t parse(int key, char *text, struct argp_state *state)
+{
+	struct arguments *arguments = state->input;
+
+	switch (key) {
+	case 'n':
+		arguments->options.entries = parse_number(state, text);
+		return 0;
+	case 'v':
+		arguments->options.value_len = parse_number(state, text);
+		if (arguments->options.value_len < 8)
+			argp_error(state, "a value has at least 8 bytes, its own number");
+		return 0;
+	case 'h':
+		if (strcmp(text, "siphash13") == 0)
+			arguments->options.hash = SHMKV_HASH_SIPHASH13;
+		else if (strcmp(text, "xxh3") == 0)
+			arguments->options.hash = SHMKV_HASH_XXH3;
+		else
+			argp_error(state, "'%s' is neither siphash13 nor xxh3", text);
+		return 0;
+	case 'j':
+		arguments->options.json = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (arguments->workload)
+			argp_error(state, "one workload at a time");
+		arguments->workload = text;
+		return 0;
+	case ARGP_KEY_END:
+		if (!arguments->workload)
+			argp_error(state, "which workload? There is: fill");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static const struct argp_option known[] = {
+		{ "entries", 'n', "N", 0, "Keys in the map; 10M by default (k and M are understood)", 0 },
+		{ "value", 'v', "BYTES", 0, "Payload of a value; 64 by default", 0 },
+		{ "hash", 'h', "KIND", 0, "siphash13 (default) or xxh3", 0 },
+		{ "json", 'j', NULL, 0, "One JSON object per row", 0 },
+		{ 0 },
+	};
+	static const struct argp argp = {
+		.options = known,
+		.parser = parse,
+		.args_doc = "WORKLOAD",
+		.doc = "Measure shmkv on this machine.\vWorkloads:\n  fill   grow a map from "
+		       "nothing, read all back, and say what it costs in memory\n\nExit status: 0 "
+		       "measured, 1 something failed, 64 wrong usage.",
+	};
+	struct arguments arguments = { .options = { .entries = 10000000, .value_len = 64 } };
+	size_t i;
+
+	arguments.options.progress = isatty(STDERR_FILENO);
+	argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+	for (i = 0; i < N_WORKLOADS; i++) {
+		if (strcmp(workloads[i].name, arguments.workload) == 0) {
+			print_machine(&arguments.options);
+			return workloads[i].run(&arguments.options);
+		}
+	}
+	fprintf(stderr, "shmkv-bench: no workload '%s'; there is: fill\n", arguments.workload);
+	return 64;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SHMKV_BENCH_BENCH_H
+#define SHMKV_BENCH_BENCH_H
+
+/*
+ * bench: what the workloads of shmkv-bench share. One workload per file; each prints its
+ * own rows and returns 0, or 1 after it said why on standard error.
+ */
+
+#include <shmkv/inspect.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct bench_options {
+	uint64_t entries;
+	size_t value_len; /* bytes of payload */
+	enum shmkv_hash hash;
+	bool json;
+	bool progress; /* standard error is a terminal */
+};
+
+/* Keys are 16 bytes: a mixed and the plain number of the entry. */
+#define BENCH_KEY_LEN 16u
+void bench_key(uint64_t entry, uint8_t key[BENCH_KEY_LEN]);
+
+/* A number below @n for step @i, visiting every one once when @i runs from 0 to @n - 1. */
+uint64_t bench_shuffle(uint64_t i, uint64_t n);
+
+uint64_t bench_now_ns(void);
+
+/* Says on standard error what failed and returns 1. */
+int bench_failed(const char *what, int r);
+
+/* Name of a map that this process made and no other uses. */
+const char *bench_map_name(void);
+
+int bench_fill(const struct bench_options *options);
+
+#endif

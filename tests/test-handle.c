@@ -277,6 +277,47 @@ static void a_grandchild_is_refused_by_its_parents_handle(void)
 	CHECK_EQ(shmkv_unlink("model:handle"), 0);
 }
 
+static void *abandoned, *detached;
+
+static void remember_abandoned(void *map)
+{
+	abandoned = map;
+}
+
+static void remember_detached(void *map)
+{
+	detached = map;
+	skv_engine_model.detach(map);
+}
+
+/* Detaching would touch what the parent shares with others, in the parent's name. */
+static void a_forked_child_abandons_what_it_detaches(void)
+{
+	struct skv_engine engine = skv_engine_model;
+	const struct skv_engine *const table[] = { &engine, NULL };
+	struct shmkv *kv;
+	pid_t pid;
+
+	engine.abandon = remember_abandoned;
+	engine.detach = remember_detached;
+	skv_engines_override(table);
+	CHECK_EQ(shmkv_create("model:handle", NULL, &kv), 0);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		shmkv_detach(kv);
+		CHECK(abandoned != NULL);
+		CHECK(detached == NULL);
+		_exit(0);
+	}
+	skv_test_wait_ok(pid);
+	shmkv_detach(kv);
+	CHECK(abandoned == NULL);
+	CHECK(detached != NULL);
+	CHECK_EQ(shmkv_unlink("model:handle"), 0);
+	skv_engines_override(NULL);
+}
+
 /* ---- scans and their handle ------------------------------------------------------ */
 
 static void a_scan_ends_with_its_handle(void)
@@ -810,6 +851,8 @@ const struct skv_test skv_tests_handle[] = {
 	{ "handle", "a forked child is refused", a_forked_child_is_refused, 10 },
 	{ "handle", "a grandchild is refused by its parent's handle",
 	  a_grandchild_is_refused_by_its_parents_handle, 10 },
+	{ "handle", "a forked child abandons what it detaches",
+	  a_forked_child_abandons_what_it_detaches, 10 },
 	{ "handle", "a scan ends with its handle", a_scan_ends_with_its_handle, 10 },
 	{ "handle", "names follow the rules", names_follow_the_rules, 10 },
 	{ "handle", "names have a longest length", names_have_a_longest_length, 10 },

@@ -324,7 +324,6 @@ void cli_verb_help(struct cli *cli, const struct cli_verb *verb)
 	out_flush(&cli->out);
 	argp_help(&argp, stdout, ARGP_HELP_SHORT_USAGE | ARGP_HELP_PRE_DOC | ARGP_HELP_LONG |
 		  ARGP_HELP_POST_DOC, name);
-	fflush(stdout);
 }
 
 /* Options that cannot be meant together. */

@@ -55,15 +55,35 @@ static void show(struct walk *w, const struct shmkv_entry *entry)
 }
 
 /*
- * Without --cursor the limit is exact. With it a page ends only where the cursor moves:
- * the entries of one stretch belong together, since a scan that resumes inside a stretch
- * begins it again.
+ * Whether a scan from the cursor goes on behind this entry, instead of beginning its
+ * stretch again: then a page can end here and no key is shown twice.
  */
-static bool page_is_full(const struct walk *w, bool cursor_moved)
+static int page_can_end(struct walk *w, const struct shmkv_entry *entry, uint64_t cursor)
+{
+	struct shmkv_entry next;
+	struct shmkv_scan *scan;
+	int r;
+
+	r = shmkv_scan_begin(w->call->kv, cursor, &scan);
+	if (r < 0)
+		return r;
+	r = shmkv_scan_next(scan, &next);
+	if (r >= 0)
+		r = r == 0 || next.key_len != entry->key_len ||
+		    memcmp(next.key, entry->key, entry->key_len) != 0;
+	shmkv_scan_end(scan);
+	return r;
+}
+
+/* Without --cursor the limit is exact. */
+static int page_is_full(struct walk *w, const struct shmkv_entry *entry, uint64_t cursor)
 {
 	if (w->call->limit == 0 || w->shown < w->call->limit)
-		return false;
-	return !w->call->paged || cursor_moved;
+		return 0;
+	if (!w->call->paged)
+		return 1;
+	/* Where the cursor stays, entries of the same stretch are still to come. */
+	return cursor != w->cursor ? page_can_end(w, entry, cursor) : 0;
 }
 
 static int walk_all(struct walk *w)
@@ -92,7 +112,8 @@ static int walk_all(struct walk *w)
 			r = -EINTR;
 			break;
 		}
-		if (page_is_full(w, cursor != w->cursor))
+		r = page_is_full(w, &entry, cursor);
+		if (r != 0)
 			break;
 		w->cursor = cursor;
 	}

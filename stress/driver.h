@@ -26,7 +26,7 @@ struct driver_figures {
 };
 
 struct driver_sums {
-	uint64_t ops;
+	uint64_t ops; /* of the workers; all others are of every process */
 	uint64_t count[STRESS_OPS];
 	uint64_t longest_ns[STRESS_OPS];
 	uint64_t conflicts, full, checked, settled, scans;

@@ -1171,6 +1171,35 @@ void skv_conformance_overwrite_sizes(const struct skv_conformance *engine)
 	fixture_free(&f);
 }
 
+void skv_conformance_huge(const struct skv_conformance *engine)
+{
+	const size_t len = (size_t)256 << 20;
+	struct fixture f;
+	uint8_t *payload, *buf;
+	size_t got;
+	int r;
+
+	if (skv_test_is_slow())
+		skv_test_skip("moving gigabytes through a sanitizer tells nothing new");
+	f = fixture_new_sized(engine, (uint64_t)1 << 30);
+	payload = xmalloc(len);
+	buf = xmalloc(len);
+	fill(payload, len, 1);
+	r = shmkv_put(f.kv, KEY("huge"), shmkv_bin(payload, len), NULL);
+	if (r == -ENOSPC)
+		skv_test_skip("the file system has no room for 256 MiB");
+	CHECK_EQ(r, 0);
+	CHECK_EQ(shmkv_get_bin(f.kv, KEY("huge"), buf, len - 1, &got), -ENOBUFS);
+	CHECK_EQ(got, len);
+	CHECK_EQ(shmkv_get_bin(f.kv, KEY("huge"), buf, len, &got), 0);
+	CHECK_EQ(got, len);
+	CHECK(memcmp(buf, payload, len) == 0);
+	CHECK_EQ(shmkv_del(f.kv, KEY("huge")), 0);
+	free(payload);
+	free(buf);
+	fixture_free(&f);
+}
+
 void skv_conformance_too_large(const struct skv_conformance *engine)
 {
 	struct fixture f;
@@ -1373,6 +1402,84 @@ void skv_conformance_read_only(const struct skv_conformance *engine)
 	check_text(&ro, "k", "w");
 	CHECK(shmkv_detach(ro.kv) == NULL);
 	fixture_free_named(&f);
+}
+
+/* A scan outlives its handle only to be ended. */
+void skv_conformance_closed(const struct skv_conformance *engine)
+{
+	struct fixture f = fixture_new_named(engine, 0);
+	struct shmkv *closed = f.kv;
+	struct shmkv_entry entry;
+	struct shmkv_scan *scan;
+	uint64_t cursor, count;
+
+	put_text(&f, "a", "1");
+	put_text(&f, "b", "2");
+	CHECK_EQ(shmkv_scan_begin(f.kv, 0, &scan), 0);
+	CHECK_EQ(shmkv_scan_next(scan, &entry), 1);
+	cursor = shmkv_scan_cursor(scan);
+	CHECK(shmkv_detach(f.kv) == NULL);
+
+	CHECK_EQ(shmkv_exists(closed, KEY("a")), -EBADF);
+	CHECK_EQ(shmkv_put(closed, KEY("a"), shmkv_nil(), NULL), -EBADF);
+	CHECK_EQ(shmkv_count(closed, &count), -EBADF);
+	CHECK_EQ(shmkv_scan_next(scan, &entry), -EBADF);
+	CHECK_EQ(shmkv_scan_cursor(scan), cursor);
+	CHECK(shmkv_scan_end(scan) == NULL);
+	CHECK(shmkv_detach(closed) == NULL);
+
+	CHECK_EQ(shmkv_attach(f.name, 0, &f.kv), 0);
+	check_text(&f, "a", "1");
+	fixture_free_named(&f);
+}
+
+/*
+ * The child is refused, lets go of what it inherited, and the parent notices nothing: not
+ * its place among the participants, nor a scan under way.
+ */
+void skv_conformance_forked(const struct skv_conformance *engine)
+{
+	struct fixture f = fixture_new(engine);
+	struct shmkv_info before = { .size = sizeof(before) }, after = { .size = sizeof(after) };
+	struct shmkv_recovery report = { .size = sizeof(report) };
+	struct shmkv_entry entry;
+	struct shmkv_scan *scan;
+	uint64_t count;
+	pid_t pid;
+	int i;
+
+	put_text(&f, "k", "v");
+	CHECK_EQ(shmkv_scan_begin(f.kv, 0, &scan), 0);
+	CHECK_EQ(shmkv_info(f.kv, &before), 0);
+	for (i = 0; i < 2; i++) {
+		pid = fork();
+		CHECK(pid >= 0);
+		if (pid == 0) {
+			CHECK_EQ(shmkv_exists(f.kv, KEY("k")), -ECHILD);
+			CHECK_EQ(shmkv_put(f.kv, KEY("k"), shmkv_nil(), NULL), -ECHILD);
+			CHECK_EQ(shmkv_count(f.kv, &count), -ECHILD);
+			CHECK_EQ(shmkv_scan_next(scan, &entry), -ECHILD);
+			/* Once in an orderly way, once by just ending. */
+			if (i == 0) {
+				CHECK(shmkv_scan_end(scan) == NULL);
+				CHECK(shmkv_detach(f.kv) == NULL);
+				CHECK_EQ(shmkv_exists(f.kv, KEY("k")), -EBADF);
+			}
+			_exit(0);
+		}
+		skv_test_wait_ok(pid);
+	}
+	CHECK_EQ(shmkv_scan_next(scan, &entry), 1);
+	CHECK_EQ(shmkv_scan_next(scan, &entry), 0);
+	shmkv_scan_end(scan);
+	CHECK_EQ(shmkv_info(f.kv, &after), 0);
+	CHECK_EQ(after.processes, before.processes);
+	CHECK_EQ(after.processes_dead, 0u);
+	CHECK_EQ(shmkv_recover(f.kv, &report), 0);
+	CHECK_EQ(report.processes, 0u);
+	put_text(&f, "k", "w");
+	check_text(&f, "k", "w");
+	fixture_free(&f);
 }
 
 /* ---- scan ------------------------------------------------------------------------ */

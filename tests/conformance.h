@@ -53,11 +53,14 @@ struct skv_conformance {
 	X(count_clear, "count counts and clear empties", 20)                                 \
 	X(value_sizes, "values of every size come back", 60)                                 \
 	X(overwrite_sizes, "a value may grow and shrink in place of itself", 20)             \
+	X(huge, "a value of 256 MiB comes back", 60)                                         \
 	X(too_large, "a value that can never fit is refused", 20)                            \
 	X(full, "a full map refuses, keeps everything, and takes again what was freed", 60)  \
 	X(two_handles, "two handles on one map see one map", 10)                             \
 	X(names, "a name is taken once, and again after unlink", 10)                         \
 	X(read_only, "a read-only handle reads and does not write", 10)                      \
+	X(closed, "a closed handle is refused, and so is its scan", 10)                      \
+	X(forked, "a forked child is refused and its parent undisturbed", 10)                \
 	X(scan_empty, "a scan of an empty map ends at once", 10)                             \
 	X(scan_once, "a scan gives every key once, with its value and token", 60)            \
 	X(scan_moving, "a scan is right about keys that stay while others come and go", 60)  \

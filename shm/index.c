@@ -129,8 +129,17 @@ again:
 				ret->lines = i;
 				return ABSENT;
 			}
-			if (skv_slot_state(w) != SKV_SLOT_LIVE || !skv_slot_matches(v, w, place))
+			/* The word alone is enough to pass a slot by: it never changes its key. */
+			if (skv_slot_state(w) != SKV_SLOT_LIVE || !skv_slot_may_match(w, place))
 				continue;
+			if (!skv_slot_matches(v, w, place)) {
+				/* The rest of the place stands in v, which may be older than w: a slot
+				 * that was EMPTY a moment ago. Passing it by would insert its key twice. */
+				skv_fence_acquire();
+				if (skv_load_relaxed(&slot->v) != v)
+					goto again;
+				continue;
+			}
 
 			ret->off = skv_slot_off(w);
 			if (!skv_index_record(map, ret->off, &ret->key_len, &ret->value_len)) {
@@ -565,7 +574,7 @@ int skv_index_update(struct skv_writer *writer, const struct skv_key *key, skv_s
 	struct skv_route route;
 	struct probe found;
 	const uint8_t *old;
-	uint64_t len, stamp;
+	uint64_t len, old_len, stamp;
 	uint8_t head[HEAD];
 	enum found what;
 	uint32_t tries;
@@ -599,20 +608,21 @@ int skv_index_update(struct skv_writer *writer, const struct skv_key *key, skv_s
 		/* What is read of the old record counts only if the slot has not moved on; the
 		 * head must be true before somebody decides on it. */
 		old = NULL;
+		old_len = 0;
 		head_len = 0;
 		memset(&splice, 0, sizeof(splice));
 		if (what == FOUND) {
 			old = map->region.base + found.off + skv_record_value_off(found.key_len);
-			head_len = found.value_len < HEAD ? found.value_len : HEAD;
+			old_len = found.value_len;
+			head_len = old_len < HEAD ? old_len : HEAD;
 			skv_copy_from_shared(head, old, head_len);
 			skv_fence_acquire();
 			if (skv_load_relaxed(&found.slot->v) != found.seen.v ||
 			    !skv_route_holds(&route))
 				continue;
 		}
-		r = fn(arg, old ? head : NULL, head_len, old ? found.value_len : 0, &splice);
-		if (r == 0 && (splice.keep_off > found.value_len * (old != NULL) ||
-			       splice.keep_len > found.value_len * (old != NULL) - splice.keep_off))
+		r = fn(arg, old ? head : NULL, head_len, old_len, &splice);
+		if (r == 0 && (splice.keep_off > old_len || splice.keep_len > old_len - splice.keep_off))
 			r = -EBADMSG;
 		if (r < 0) {
 			skv_fence_acquire();

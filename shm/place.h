@@ -77,6 +77,12 @@ static inline struct skv_place skv_slot_place(uint64_t v, uint64_t w)
 	return place;
 }
 
+/* By the part of the place that stands in w. */
+static inline bool skv_slot_may_match(uint64_t w, struct skv_place place)
+{
+	return ((w >> SKV_SLOT_HASH_SHIFT) & 0xfffff) == (place.bits & 0xfffff);
+}
+
 static inline bool skv_slot_matches(uint64_t v, uint64_t w, struct skv_place place)
 {
 	return skv_slot_place(v, w).bits == place.bits;

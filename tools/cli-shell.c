@@ -21,6 +21,7 @@ struct shell {
 	/* only with a terminal */
 	EditLine *edit;
 	History *history;
+	bool given_up; /* Ctrl-C ended the line */
 	char prompt[SHMKV_NAME_MAX + 16];
 };
 
@@ -145,6 +146,29 @@ static unsigned char complete_verb(EditLine *edit, int key)
 	return CC_REDISPLAY;
 }
 
+/*
+ * Ctrl-C while a line is typed is a character like others: as a signal it could arrive
+ * between two reads and be lost. While a verb runs the terminal makes it a signal.
+ */
+static unsigned char give_up(EditLine *edit, int key)
+{
+	struct shell *sh;
+
+	(void)key;
+	el_get(edit, EL_CLIENTDATA, &sh);
+	sh->given_up = true;
+	return CC_NEWLINE;
+}
+
+/* With EL_SIGNAL the library puts the terminal right before the process stops, and after. */
+static unsigned char suspend(EditLine *edit, int key)
+{
+	(void)edit;
+	(void)key;
+	raise(SIGTSTP);
+	return CC_REDISPLAY;
+}
+
 static int open_editor(struct shell *sh)
 {
 	HistEvent event;
@@ -161,6 +185,12 @@ static int open_editor(struct shell *sh)
 	el_set(sh->edit, EL_HIST, history, sh->history);
 	el_set(sh->edit, EL_ADDFN, "shmkv-complete", "Complete the verb", complete_verb);
 	el_set(sh->edit, EL_BIND, "^I", "shmkv-complete", NULL);
+	el_set(sh->edit, EL_ADDFN, "shmkv-give-up", "Give up the line", give_up);
+	el_set(sh->edit, EL_SETTY, "-d", "-isig", NULL);
+	el_set(sh->edit, EL_BIND, "^C", "shmkv-give-up", NULL);
+	el_set(sh->edit, EL_ADDFN, "shmkv-suspend", "Stop until fg", suspend);
+	el_set(sh->edit, EL_BIND, "^Z", "shmkv-suspend", NULL);
+	el_set(sh->edit, EL_SIGNAL, 1);
 	return 0;
 }
 
@@ -174,7 +204,7 @@ static void close_editor(struct shell *sh)
 
 static int run_terminal(struct shell *sh)
 {
-	/* Without SA_RESTART, so that Ctrl-C ends the line that is being read. */
+	/* For Ctrl-C while a verb runs. Without SA_RESTART: it may also be sent by hand. */
 	struct sigaction action = { .sa_handler = on_interrupt }, before;
 	HistEvent event;
 	const char *line;
@@ -192,6 +222,7 @@ static int run_terminal(struct shell *sh)
 
 	while (!sh->cli.leave) {
 		interrupted = 0;
+		sh->given_up = false;
 		line = el_gets(sh->edit, &len);
 		if (!line || len <= 0) {
 			putchar('\n');
@@ -199,6 +230,11 @@ static int run_terminal(struct shell *sh)
 			if (!interrupted)
 				break;
 			el_reset(sh->edit);
+			continue;
+		}
+		if (sh->given_up) {
+			fputs("^C\n", stdout);
+			fflush(stdout);
 			continue;
 		}
 		copy = strndup(line, strcspn(line, "\n"));

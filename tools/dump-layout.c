@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <shmkv/inspect.h>
 
@@ -26,6 +27,9 @@ static const struct part {
 struct layout_walk {
 	struct dump *dump;
 	const struct part *part;
+	/* table only: chunks of one use that lie side by side become one row */
+	struct shmkv_layout_item span;
+	bool has_span;
 };
 
 static const char *text_or_dash(const char *text)
@@ -88,9 +92,12 @@ static void print_item(struct dump *d, const struct part *part,
 		break;
 	case SHMKV_PART_CHUNK:
 		out_format(o, "  %#11" PRIx64 "  %12" PRIu64, item->offset, item->bytes);
-		if (item->block_bytes > 0)
-			out_format(o, "  %10u  %8u  %8u", item->block_bytes, item->blocks,
-				   item->blocks_used);
+		if (item->blocks > 0 && item->block_bytes > 0)
+			out_format(o, "  %10u", item->block_bytes);
+		else if (item->blocks > 0)
+			out_format(o, "  %10s", "-");
+		if (item->blocks > 0)
+			out_format(o, "  %8u  %8u", item->blocks, item->blocks_used);
 		break;
 	case SHMKV_PART_PROCESS:
 		out_format(o, "  %10" PRIu64 "  %5s", item->pid, item->alive ? "yes" : "no");
@@ -104,6 +111,31 @@ static void print_item(struct dump *d, const struct part *part,
 	out_char(o, '\n');
 }
 
+/* Whether the chunks go on where the span ends, for the same use; then they belong to it. */
+static bool span_take(struct layout_walk *walk, const struct shmkv_layout_item *item)
+{
+	struct shmkv_layout_item *span = &walk->span;
+
+	if (!walk->has_span || item->block_bytes != span->block_bytes ||
+	    item->offset != span->offset + span->bytes ||
+	    strcmp(text_or_dash(item->state), text_or_dash(span->state)) != 0)
+		return false;
+	/* Runs stay apart: each is one record. */
+	if (item->block_bytes == 0 && item->blocks > 0)
+		return false;
+	span->bytes += item->bytes;
+	span->blocks += item->blocks;
+	span->blocks_used += item->blocks_used;
+	return true;
+}
+
+static void span_flush(struct layout_walk *walk)
+{
+	if (walk->has_span)
+		print_item(walk->dump, walk->part, &walk->span);
+	walk->has_span = false;
+}
+
 static int on_item(const struct shmkv_layout_item *item, void *arg)
 {
 	struct layout_walk *walk = arg;
@@ -111,17 +143,24 @@ static int on_item(const struct shmkv_layout_item *item, void *arg)
 
 	if (item->part != walk->part->part)
 		return 0;
-	if (d->form == DUMP_TABLE)
-		print_item(d, walk->part, item);
-	else
+	if (d->form != DUMP_TABLE) {
 		emit_item(d, walk->part, item);
+	} else if (!span_take(walk, item)) {
+		span_flush(walk);
+		if (item->part == SHMKV_PART_CHUNK) {
+			walk->span = *item;
+			walk->has_span = true;
+		} else {
+			print_item(d, walk->part, item);
+		}
+	}
 	/* Any other number than 0 ends the walk; the write error is reported from the output. */
 	return out_stopped(&d->out) ? 1 : 0;
 }
 
 static int walk_part(struct dump *d, const struct part *part)
 {
-	struct layout_walk walk = { d, part };
+	struct layout_walk walk = { .dump = d, .part = part };
 	int r;
 
 	if (d->form == DUMP_TABLE) {
@@ -131,6 +170,7 @@ static int walk_part(struct dump *d, const struct part *part)
 		emit_array_begin(&d->emitter);
 	}
 	r = shmkv_layout(d->kv, on_item, &walk);
+	span_flush(&walk);
 	if (d->form == DUMP_JSON)
 		emit_array_end(&d->emitter);
 	return r < 0 ? r : 0;

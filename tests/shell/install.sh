@@ -38,6 +38,12 @@ run_program() {
 	LD_LIBRARY_PATH=$(dirname "$(find "$root" -name libshmkv.so)") "$tap_dir/user"
 }
 
+readme_builds() {
+	sed -n '/^```c$/,/^```$/p' "$SRC/README.md" | grep -v '^```' >"$tap_dir/readme.c"
+	$CC -Wall -Wextra -Werror $(flags --cflags) "$tap_dir/readme.c" -o "$tap_dir/readme" \
+		$(flags --libs)
+}
+
 same_version() {
 	[ "$(flags --modversion)" = "$(run_program)" ]
 }
@@ -46,5 +52,6 @@ ok_if "meson install works into an empty directory" install_all
 ok_if "a program builds with what pkg-config says" build_program
 ok_if "it runs against the installed library" run_program
 ok_if "pkg-config and the library agree about the version" same_version
+ok_if "the program in README.md builds" readme_builds
 
 tap_end

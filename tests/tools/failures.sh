@@ -73,6 +73,15 @@ exits 0 "list goes on over it" "$SHMKV" list
 ok_if "and names the good one" grep -q "^$seg " "$tap_dir/out"
 rm -f "/dev/shm/shmkv.$seg-junk" "/dev/shm/shmkv.$seg-empty"
 
+# The format version is the word behind the eight bytes of the magic number.
+"$SHMKV" create "$seg-other" --size 1M
+printf '\377' | dd of="/dev/shm/shmkv.$seg-other" bs=1 seek=8 conv=notrunc 2>/dev/null
+complains 3 "another format version" "info on a segment of another version" \
+	"$SHMKV" info "$seg-other"
+complains 3 "another format version" "put on it" "$SHMKV" put "$seg-other" k v
+complains 3 "another format version" "dump of it" "$SHMKV_DUMP" "$seg-other"
+rm -f "/dev/shm/shmkv.$seg-other"
+
 # ---- permissions: 4 --------------------------------------------------------------------
 
 as_nobody() {
@@ -150,13 +159,14 @@ exits 0 "the slot comes back when its owner leaves" "$SHMKV" put "$seg-slots" k 
 "$SHMKV" create "$seg-bad" --size 1M
 awk 'BEGIN { for (i = 0; i < 500; i++) printf "put key-%d value-%d\n", i, i }' |
 	"$SHMKV" attach "$seg-bad"
-# Random bytes over everything but the first page, which says that it is one of ours.
+# One byte over everything but the first page, which says that it is one of ours.
 size=$(stat -c %s "/dev/shm/shmkv.$seg-bad")
-dd if=/dev/urandom of="/dev/shm/shmkv.$seg-bad" bs=4096 seek=1 count=$((size / 4096 - 1)) \
-	conv=notrunc 2>/dev/null
+head -c $((size - 4096)) /dev/zero | tr '\0' '\245' |
+	dd of="/dev/shm/shmkv.$seg-bad" bs=4096 seek=1 conv=notrunc 2>/dev/null
 for verb in check scan; do
 	exits 6 "$verb on a damaged segment" "$SHMKV" "$verb" "$seg-bad"
 done
+complains 6 "contradicts itself" "get on a damaged segment" "$SHMKV" get "$seg-bad" key-1
 exits 6 "dump on a damaged segment" "$SHMKV_DUMP" "$seg-bad"
 exits 6 "dump --json on a damaged segment" "$SHMKV_DUMP" "$seg-bad" --json
 ok_if "the document is still JSON, with the error in it" \

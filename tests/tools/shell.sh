@@ -100,9 +100,9 @@ if command -v tmux >/dev/null && tm new-session -d -s t -x 100 -y 30 \
 	ok_if "and it is run" screen_has "$(printf '\ntwo')"
 	tm send-keys -t t 'c' Tab
 	ok_if "Tab lists the candidates" screen_has "count  clear"
-	tm send-keys -t t C-c
-	tm send-keys -t t 'exists k' Enter
+	tm send-keys -t t C-c 'exists k' Enter
 	ok_if "Ctrl-C gives up the line and not the shell" screen_has true
+	ok_if "and shows where" screen_has 'c^C'
 	tm send-keys -t t "put esc \"\\x1b[31mred\"" Enter 'get esc' Enter
 	ok_if "values cannot command the terminal" screen_has '\x1b[31mred'
 	tm send-keys -t t C-d

@@ -6,6 +6,7 @@
 
 . "$(dirname "$0")/../shell/tap.sh"
 
+: "${SHMKV_STRESS:?names the program}"
 : "${SHMKV_STRESS_TINY:=$SHMKV_STRESS-tiny}"
 : "${SHMKV_HISTORY_CHECK:=$(dirname "$SHMKV_STRESS")/shmkv-history-check}"
 name=stress-test-$$

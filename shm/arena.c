@@ -402,7 +402,11 @@ bool skv_arena_was_exhausted(struct skv_map *map, uint32_t class, uint64_t *ret_
 {
 	struct skv_superblock *super = skv_super(map);
 
-	skv_store_relaxed(&super->low_memory, 1);
+	if (skv_load_relaxed(&super->low_memory) == 0) {
+		/* Nobody counted meanwhile: what any search noted before says nothing now. */
+		skv_add_relaxed(&super->n_freed, 1);
+		skv_store_relaxed(&super->low_memory, 1);
+	}
 	/* Frees are counted from here on. */
 	skv_fence_seq();
 	*ret_n_freed = skv_load_relaxed(&super->n_freed);

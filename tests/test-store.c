@@ -88,9 +88,75 @@ static void freed_slabs_serve_every_other_class(void)
 	skv_segment_end(&s);
 }
 
+static void no_room_is_not_said_while_another_handle_has_freed_some(void)
+{
+	struct skv_segment s;
+	struct shmkv *other;
+	uint64_t n, m, i;
+	int r;
+
+	skv_segment_begin(&s, 2 * MIB);
+	other = skv_segment_attach(&s, 0);
+	put_u64(s.kv, UINT64_MAX, 200 * KIB);
+	n = fill_up(s.kv, 100);
+	/* Chunks come back, so memory is not low any more, and blocks that are freed now are
+	 * known to the handle that freed them only. */
+	del_u64(s.kv, UINT64_MAX);
+	for (i = 0; i < 50; i++)
+		del_u64(other, i);
+	for (m = n;; m++) {
+		r = shmkv_add(s.kv, &m, sizeof(m), shmkv_bin(payload, 100), NULL);
+		if (r == -ENOSPC)
+			break;
+		CHECK_EQ(r, 0);
+	}
+	/* What was refused to one is refused to the other. */
+	CHECK_EQ(shmkv_add(other, &m, sizeof(m), shmkv_bin(payload, 100), NULL), -ENOSPC);
+	CHECK(shmkv_detach(other) == NULL);
+	skv_segment_end(&s);
+}
+
+/* ---- while others write ------------------------------------------------------------ */
+
+static void grow_until_full(void *arg)
+{
+	struct skv_segment *s = arg;
+	struct shmkv *kv = skv_segment_attach(s, 0);
+	unsigned int round;
+
+	for (round = 0; round < 2; round++) {
+		fill_up(kv, 30);
+		CHECK_EQ(shmkv_clear(kv, NULL), 0);
+	}
+}
+
+static void check_and_layout_are_safe_while_a_map_grows(void)
+{
+	struct skv_segment s;
+	struct shmkv_audit audit = { .size = sizeof(audit) };
+	unsigned int n = 0;
+	int status, r;
+	pid_t pid;
+
+	skv_segment_begin(&s, 16 * MIB);
+	pid = skv_fork(grow_until_full, &s);
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		r = shmkv_check(s.kv, NULL, NULL, &audit);
+		CHECK(r == 0 || r == -EBADMSG);
+		n++;
+	}
+	CHECK_EQ(status, 0);
+	CHECK(n > 2);
+	skv_segment_end(&s);
+}
+
 /* ---- table ------------------------------------------------------------------------ */
 
 const struct skv_test skv_tests_store[] = {
 	{ "memory", "freed slabs serve every other class", freed_slabs_serve_every_other_class, 20 },
+	{ "memory", "no room is not said while another handle has freed some",
+	  no_room_is_not_said_while_another_handle_has_freed_some, 20 },
+	{ "others", "check and layout are safe while a map grows",
+	  check_and_layout_are_safe_while_a_map_grows, 60 },
 	{ 0 },
 };

@@ -150,6 +150,47 @@ static void check_and_layout_are_safe_while_a_map_grows(void)
 	skv_segment_end(&s);
 }
 
+struct hot {
+	struct skv_segment s;
+	size_t len;
+	unsigned int rounds;
+};
+
+static void put_hot_key(void *arg)
+{
+	struct hot *hot = arg;
+	struct shmkv *kv = skv_segment_attach(&hot->s, 0);
+	unsigned int i;
+
+	for (i = 0; i < hot->rounds; i++) {
+		put_u64(kv, i % 3, hot->len);
+		if (i % 5 == 0) {
+			int r = shmkv_del(kv, &(uint64_t){ i % 3 }, 8);
+
+			CHECK(r == 0 || r == -ENOENT);
+		}
+	}
+	CHECK(shmkv_detach(kv) == NULL);
+}
+
+static void large_values_of_a_hot_key_leave_no_memory_behind(void)
+{
+	struct hot hot = { .len = 100 * KIB, .rounds = 3000 };
+	pid_t pid[4];
+	size_t i;
+
+	skv_segment_begin(&hot.s, 8 * MIB);
+	for (i = 0; i < ARRAY_LEN(pid); i++)
+		pid[i] = skv_fork(put_hot_key, &hot);
+	for (i = 0; i < ARRAY_LEN(pid); i++)
+		skv_test_wait_ok(pid[i]);
+	/* Nobody died: everything is accounted for without a recovery. */
+	skv_segment_check(hot.s.kv);
+	CHECK_EQ(shmkv_clear(hot.s.kv, NULL), 0);
+	CHECK_EQ(skv_segment_info(hot.s.kv).run_bytes, 0);
+	skv_segment_end(&hot.s);
+}
+
 /* ---- table ------------------------------------------------------------------------ */
 
 const struct skv_test skv_tests_store[] = {
@@ -158,5 +199,7 @@ const struct skv_test skv_tests_store[] = {
 	  no_room_is_not_said_while_another_handle_has_freed_some, 20 },
 	{ "others", "check and layout are safe while a map grows",
 	  check_and_layout_are_safe_while_a_map_grows, 60 },
+	{ "others", "large values of a hot key leave no memory behind",
+	  large_values_of_a_hot_key_leave_no_memory_behind, 60 },
 	{ 0 },
 };

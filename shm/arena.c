@@ -17,7 +17,9 @@
  * Hints. A freed block goes to the private cache of its freer, and from a full cache to the
  * bitmap of its chunk; the summary has a bit per chunk whose bitmap may be non-empty, and
  * each class counts its hint bits, about. Whoever takes a bitmap word takes all its bits. All
- * of these may be lost, stale or wrong: the claim's compare-and-swap decides.
+ * of these may be lost, stale or wrong: the claim's compare-and-swap decides. A bit may even be
+ * from an earlier use of its chunk, with smaller blocks, and mean no block of the present
+ * one: whoever takes it looks first whether it lies within the span.
  *
  * Memory full. The first search that has to look at the state words raises low_memory: from
  * then on freed blocks go to the bitmaps, where everybody finds them, and are counted. A
@@ -120,8 +122,10 @@ static bool take_word(struct skv_writer *writer, uint32_t class, uint64_t head, 
 {
 	struct skv_bitmap *bitmap = skv_chunk_bitmap(writer->map, head);
 	uint64_t *summary = skv_chunk_summary(writer->map, head);
-	uint64_t bits;
 	uint32_t i, j;
+	/* The blocks that the chunk can have; class 0 has no span of its own. */
+	uint32_t n = class == SKV_CLASS_LEAF ? SKV_LEAVES_PER_CHUNK : skv_class_blocks(class);
+	uint64_t bits;
 
 	for (i = 0; i < 8; i++) {
 		if (skv_load_relaxed(&bitmap->word[i]) == 0)
@@ -134,7 +138,7 @@ static bool take_word(struct skv_writer *writer, uint32_t class, uint64_t head, 
 				-(uint64_t)__builtin_popcountll(bits));
 		/* Highest first, so that the lowest address is used first. */
 		for (j = 64; j-- > 0;) {
-			if (bits >> j & 1)
+			if ((bits >> j & 1) && i * 64 + j < n)
 				cache_add(writer, class, head, gen, i * 64 + j);
 		}
 		return true;
@@ -311,6 +315,21 @@ bool skv_arena_undismantle(struct skv_writer *writer, uint64_t head, struct skv_
 			    skv_chunk_word(SKV_CHUNK_SLAB, class, 0, gen));
 }
 
+/* The hints of a slab that is no more; those set by late comers are stale and harmless. */
+static void hints_drop(struct skv_map *map, uint64_t head, uint32_t class)
+{
+	struct skv_bitmap *bitmap = skv_chunk_bitmap(map, head);
+	uint64_t n = 0;
+	uint32_t i;
+
+	for (i = 0; i < 8; i++) {
+		if (skv_load_relaxed(&bitmap->word[i]) != 0)
+			n += (uint64_t)__builtin_popcountll(skv_swap(&bitmap->word[i], 0));
+	}
+	if (n > 0)
+		skv_add_relaxed(&skv_class_at(map, class)->n_free, -n);
+}
+
 static bool dismantle(struct skv_writer *writer, uint64_t head, struct skv_cell seen)
 {
 	struct skv_map *map = writer->map;
@@ -339,6 +358,7 @@ static bool dismantle(struct skv_writer *writer, uint64_t head, struct skv_cell 
 		skv_chunk_done(writer);
 		return false;
 	}
+	hints_drop(map, head, class);
 	skv_chunk_return_slab(writer, head, mine);
 	return true;
 }
@@ -356,6 +376,21 @@ bool skv_arena_finish_run(struct skv_writer *writer, uint64_t head)
 		return false;
 	skv_chunk_return_run(writer, head, seen);
 	return true;
+}
+
+void skv_arena_withdraw(struct skv_writer *writer, uint64_t *word, uint64_t off)
+{
+	struct skv_map *map = writer->map;
+	uint64_t rel = off - map->region.geo.chunk_off;
+
+	skv_store_release(word, 0);
+	if (off < map->region.geo.chunk_off || rel % SKV_CHUNK_BYTES != 0 ||
+	    !skv_chunk_is_ready(map, rel / SKV_CHUNK_BYTES))
+		return;
+	/* [announce.withdraw] full fence, pairs with [announced.scan]: either the one who freed
+	 * the record saw no announcement, or we see it free. */
+	skv_fence_seq();
+	skv_arena_finish_run(writer, rel / SKV_CHUNK_BYTES);
 }
 
 uint64_t skv_arena_collect(struct skv_writer *writer)
@@ -382,7 +417,11 @@ bool skv_arena_was_exhausted(struct skv_map *map, uint32_t class, uint64_t *ret_
 {
 	struct skv_superblock *super = skv_super(map);
 
-	skv_store_relaxed(&super->low_memory, 1);
+	if (skv_load_relaxed(&super->low_memory) == 0) {
+		/* Nobody counted meanwhile: what any search noted before says nothing now. */
+		skv_add_relaxed(&super->n_freed, 1);
+		skv_store_relaxed(&super->low_memory, 1);
+	}
 	/* Frees are counted from here on. */
 	skv_fence_seq();
 	*ret_n_freed = skv_load_relaxed(&super->n_freed);

@@ -57,4 +57,13 @@ bool skv_arena_undismantle(struct skv_writer *writer, uint64_t head, struct skv_
 /* Give a run whose record is FREE its chunks back, if that was left unfinished. */
 bool skv_arena_finish_run(struct skv_writer *writer, uint64_t head);
 
+/*
+ * skv_arena_withdraw - take back the announcement of a block that was not ours to free
+ * @word: of our own context; @off: what it announces
+ *
+ * Whoever frees a large record leaves its first chunk standing while somebody announces it;
+ * the last one who does gives it back here.
+ */
+void skv_arena_withdraw(struct skv_writer *writer, uint64_t *word, uint64_t off);
+
 #endif

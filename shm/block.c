@@ -43,6 +43,8 @@
  *  pair                                      what it carries
  *  [intent.announce] -> [announced.scan]     full fences on both sides: either the scanner sees
  *                                            the announcement, or the announcer sees the new use
+ *  [announce.withdraw] -> [announced.scan]   full fences: either the scanner sees the announcement
+ *                                            gone, or the announcer sees the record free
  *  [settle.free]     -> [claim.alloc]        the unlink before any store into recycled memory
  *  [claim.alloc]     -> stores of the record release fence after the claim: a reader that sees
  *                                            new bytes also sees that the slot has moved on

@@ -75,7 +75,7 @@ void skv_chunk_publish_leaves(struct skv_writer *writer, uint64_t chunk);
  * skv_chunk_return_run - give back the chunks of a run whose record is FREE
  * @seen: the RUN cell of @head
  *
- * Resumable by anybody; leaves the head for later when an announcement points at it.
+ * Resumable by anybody; leaves the head to whoever announces it (skv_arena_withdraw).
  */
 void skv_chunk_return_run(struct skv_writer *writer, uint64_t head, struct skv_cell seen);
 

@@ -394,9 +394,22 @@ static void clear_intents(struct skv_writer *writer)
 	skv_store_release(&writer->ctx->new_off, 0);
 }
 
+/* The draft is linked, and since then anybody may have unlinked it again. */
+static void draft_release(struct skv_writer *writer, const struct draft *draft)
+{
+	skv_store_release(&writer->ctx->old_off, 0);
+	skv_arena_withdraw(writer, &writer->ctx->new_off, draft->off);
+}
+
 static void bump(uint64_t *counter)
 {
 	skv_store_relaxed(counter, skv_load_relaxed(counter) + 1);
+}
+
+/* The old record is somebody else's affair: the slot was not ours to change. */
+static void withdraw_old(struct skv_writer *writer, uint64_t off)
+{
+	skv_arena_withdraw(writer, &writer->ctx->old_off, off);
 }
 
 /* What one attempt came to. */
@@ -411,17 +424,21 @@ static enum attempt link_over(struct skv_writer *writer, struct skv_place place,
 	 * this leaf is the one to ask, the compare-and-swap that the slot is as it was. */
 	skv_fence_acquire();
 	if (!skv_route_holds(route))
-		return AGAIN;
+		goto lost;
 	/* [write.publish] release, pairs with [slot.read]: the record first, then the way to it. */
 	if (!skv_cell_cas(found->slot, found->seen, skv_slot_next_v(found->seen.v, place),
 			  skv_slot_live_w(draft->off, place)))
-		return AGAIN;
+		goto lost;
 	SKV_FAULT(WRITE_LINKED);
 	settle_old(writer, found->off, old_stamp);
 	SKV_FAULT(WRITE_SETTLED);
 	bump(&writer->ctx->updates);
-	clear_intents(writer);
+	draft_release(writer, draft);
 	return DONE;
+
+lost:
+	withdraw_old(writer, found->off);
+	return AGAIN;
 }
 
 static enum attempt link_new(struct skv_writer *writer, struct skv_place place,
@@ -437,7 +454,7 @@ static enum attempt link_new(struct skv_writer *writer, struct skv_place place,
 		return AGAIN;
 	SKV_FAULT(WRITE_LINKED);
 	bump(&writer->ctx->inserts);
-	clear_intents(writer);
+	draft_release(writer, draft);
 	return DONE;
 }
 
@@ -544,9 +561,12 @@ int skv_index_write(struct skv_writer *writer, const struct skv_key *key, enum s
 		}
 
 		if (what == FOUND) {
-			if (!announce_old(writer, found.off, &stamp) ||
-			    (mode == SKV_WRITE_CAS && stamp != token))
+			if (!announce_old(writer, found.off, &stamp))
 				continue;
+			if (mode == SKV_WRITE_CAS && stamp != token) {
+				withdraw_old(writer, found.off);
+				continue;
+			}
 			SKV_FAULT(WRITE_OLD);
 			if (link_over(writer, place, &route, &found, &draft, stamp) != DONE)
 				continue;
@@ -675,11 +695,12 @@ static bool unlink_slot(struct skv_writer *writer, const struct skv_route *route
 		return false;
 	SKV_FAULT(REMOVE_OLD);
 	skv_fence_acquire();
-	if (!skv_route_holds(route))
+	if (!skv_route_holds(route) ||
+	    !skv_cell_cas(slot, seen, skv_slot_next_v(seen.v, skv_slot_place(seen.v, seen.w)),
+			  SKV_SLOT_DEAD)) {
+		withdraw_old(writer, off);
 		return false;
-	if (!skv_cell_cas(slot, seen, skv_slot_next_v(seen.v, skv_slot_place(seen.v, seen.w)),
-			  SKV_SLOT_DEAD))
-		return false;
+	}
 	SKV_FAULT(REMOVE_UNLINKED);
 	settle_old(writer, off, stamp);
 	SKV_FAULT(REMOVE_SETTLED);

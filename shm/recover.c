@@ -114,7 +114,7 @@ static int settle_named(struct skv_writer *writer, struct victim *victim, uint64
 	}
 	r = 0;
 out:
-	skv_store_release(&writer->ctx->aux_off, 0);
+	skv_arena_withdraw(writer, &writer->ctx->aux_off, off);
 	return r < 0 ? r : 0;
 }
 
@@ -379,7 +379,7 @@ static void sweep_block(struct skv_writer *writer, uint64_t off, struct shmkv_re
 	if (skv_block_settle(writer, off, stamp))
 		count_block(report, span.bytes);
 out:
-	skv_store_release(&writer->ctx->aux_off, 0);
+	skv_arena_withdraw(writer, &writer->ctx->aux_off, off);
 }
 
 static void sweep_slab(struct skv_writer *writer, uint64_t head, struct skv_cell seen,

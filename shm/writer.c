@@ -115,6 +115,12 @@ static void clear_intents(struct skv_context *ctx)
 	skv_store_release(&ctx->doing, SKV_DOING_IDLE);
 }
 
+/* A context whose stamps run out is never used again: stamps do not repeat. */
+static bool is_spent(const struct skv_context *ctx)
+{
+	return skv_load_relaxed(&ctx->stamp_next) >= SKV_STAMP_COUNTER_SPENT;
+}
+
 static bool claim_context(struct skv_writer *writer, uint32_t from, uint32_t to)
 {
 	struct skv_map *map = writer->map;
@@ -125,9 +131,7 @@ static bool claim_context(struct skv_writer *writer, uint32_t from, uint32_t to)
 	for (i = from; i < to; i++) {
 		ctx = skv_context_at(map, i);
 		owner = skv_load_acquire(&ctx->owner);
-		/* A context whose stamps run out is never used again: stamps do not repeat. */
-		if (skv_owner_process(owner) >= 0 ||
-		    skv_load_relaxed(&ctx->stamp_next) > SKV_STAMP_COUNTER_MAX - (1ull << 40))
+		if (skv_owner_process(owner) >= 0 || is_spent(ctx))
 			continue;
 		word = skv_owner_word(owner, (int32_t)map->peer.idx);
 		if (!skv_cas(&ctx->owner, owner, word))
@@ -155,6 +159,7 @@ static int find_context(struct skv_writer *writer)
 		if (ready >= map->region.geo.n_contexts)
 			return -EUSERS;
 		more = ready + SKV_PAGE / sizeof(struct skv_context);
+		more = more < map->region.geo.n_contexts ? more : map->region.geo.n_contexts;
 		r = skv_region_reserve(&map->region,
 				       map->region.geo.context_off +
 					       ready * sizeof(struct skv_context),
@@ -165,6 +170,22 @@ static int find_context(struct skv_writer *writer)
 		/* Ends: each turn moves the watermark or loses to somebody who did. */
 		skv_cas(&skv_super(map)->contexts_ready, ready, more);
 	}
+}
+
+/* Away from a context whose stamps run out. While no other is to be had the old one serves,
+ * as long as it has any. */
+static int change_context(struct skv_writer *writer)
+{
+	struct skv_context *spent = writer->ctx;
+	uint64_t owner = writer->owner;
+	int r = find_context(writer);
+
+	if (r < 0)
+		return skv_load_relaxed(&spent->stamp_next) < SKV_STAMP_COUNTER_MAX - (1ull << 20) ?
+			       0 :
+			       r;
+	skv_cas(&spent->owner, owner, skv_owner_word(owner, -1));
+	return 0;
 }
 
 static struct skv_writer *writer_new(struct skv_map *map)
@@ -285,6 +306,13 @@ int skv_writer_enter(struct skv_map *map, enum skv_doing doing, struct skv_write
 		return -EBUSY;
 	writer->busy = 1;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (__builtin_expect(is_spent(writer->ctx), 0)) {
+		r = change_context(writer);
+		if (r < 0) {
+			writer->busy = 0;
+			return r;
+		}
+	}
 	skv_store_relaxed(&writer->ctx->doing, doing);
 	*ret_writer = writer;
 	return 0;

@@ -262,8 +262,10 @@ static int find_writer(struct skv_map *map, struct skv_writer **ret_writer)
 		return -ENOMEM;
 
 	if (tls[slot].writer) {
-		/* A signal handler must not push out the call that it interrupted. */
-		if (tls[slot].writer->busy)
+		/* A signal handler must not push out the call that it interrupted. A writer whose
+		 * handle was detached serves others by now, and that they are busy is nothing to us. */
+		if (__atomic_load_n(&tls[slot].writer->taken, __ATOMIC_RELAXED) == tls[slot].serial &&
+		    tls[slot].writer->busy)
 			return -EBUSY;
 		put_back(tls[slot].writer, tls[slot].serial);
 		tls[slot].writer = NULL;

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -157,6 +158,56 @@ void skv_fill(void *buf, size_t len, uint64_t salt)
 			x = x * 6364136223846793005ull + 1442695040888963407ull;
 		p[i] = (uint8_t)(x >> (8 * (i % 8)));
 	}
+}
+
+void skv_segment_file(const char *name, char ret_path[256])
+{
+	const char *dir = getenv("SHMKV_DIR");
+
+	snprintf(ret_path, 256, "%s/shmkv.%s", dir ? dir : "/dev/shm", name);
+}
+
+uint64_t skv_file_digest(const char *path)
+{
+	static uint64_t words[1 << 15];
+	uint64_t digest = 0;
+	ssize_t n, i;
+	int fd;
+
+	/* pread, because looking through a mapping would fill the holes. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	CHECK(fd >= 0);
+	while ((n = read(fd, words, sizeof(words))) > 0) {
+		for (i = 0; i < (n + 7) / 8; i++)
+			digest = (digest ^ words[i]) * 0x100000001b3ull + (digest >> 29);
+	}
+	CHECK_EQ(n, 0);
+	close(fd);
+	return digest;
+}
+
+void skv_segment_populate(struct shmkv *kv)
+{
+	static const uint8_t array[] = { 0x93, 0x01, 0xa1, 'x', 0xc0 };
+	uint8_t *payload = skv_alloc(100000);
+	char key[16];
+	int i;
+
+	for (i = 0; i < 30; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		CHECK_EQ(shmkv_put(kv, KEY(key), shmkv_bin(payload, (size_t)i * 100), NULL), 0);
+	}
+	CHECK_EQ(shmkv_put(kv, KEY("int"), shmkv_int(7), NULL), 0);
+	CHECK_EQ(shmkv_put(kv, KEY("max"), shmkv_int(INT64_MAX), NULL), 0);
+	CHECK_EQ(shmkv_put(kv, KEY("huge"), shmkv_uint(UINT64_MAX), NULL), 0);
+	CHECK_EQ(shmkv_put(kv, KEY("neg"), shmkv_int(-7), NULL), 0);
+	CHECK_EQ(shmkv_put(kv, KEY("float"), shmkv_float(0.5), NULL), 0);
+	CHECK_EQ(shmkv_put(kv, KEY("bool"), shmkv_bool(true), NULL), 0);
+	CHECK_EQ(shmkv_put(kv, KEY("nil"), shmkv_nil(), NULL), 0);
+	CHECK_EQ(shmkv_put(kv, KEY("str"), shmkv_str("some text"), NULL), 0);
+	CHECK_EQ(shmkv_put(kv, KEY("array"), shmkv_packed(array, sizeof(array)), NULL), 0);
+	CHECK_EQ(shmkv_put(kv, KEY("run"), shmkv_bin(payload, 100000), NULL), 0);
+	free(payload);
 }
 
 /* ---- the process -------------------------------------------------------------------- */

@@ -60,6 +60,13 @@ struct skv_snapshot skv_segment_snapshot(struct shmkv *kv);
 /* Sound, and with the same content. */
 void skv_segment_unchanged(struct shmkv *kv, const struct skv_snapshot *before);
 
+/* The segment's file, and a number for what it holds. */
+void skv_segment_file(const char *name, char ret_path[256]);
+uint64_t skv_file_digest(const char *path);
+
+/* Forty keys with values of every type, small and large. */
+void skv_segment_populate(struct shmkv *kv);
+
 /* A pseudo-random sequence; @state is its seed. */
 static inline uint64_t skv_random(uint64_t *state)
 {

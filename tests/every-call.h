@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SKV_TESTS_EVERY_CALL_H
+#define SKV_TESTS_EVERY_CALL_H
+
+/*
+ * every-call: every public call on a handle, with all but one thing right, so that a test can
+ * hold all of them against the same wrong thing.
+ */
+
+#include "tests/segment.h"
+
+#include <stdlib.h>
+
+/* Every call with a key; all but the key is right. They share their signature here. */
+struct call {
+	const char *name;
+	int (*fn)(struct shmkv *kv, const void *key, size_t key_len);
+	bool writes;
+};
+
+#define CALL(id, expr)                                                            \
+	static int call_##id(struct shmkv *kv, const void *key, size_t key_len)   \
+	{                                                                         \
+		return expr;                                                      \
+	}
+
+/* Where the calls put what they find; tests use them too. */
+static uint8_t out[1 << 17];
+static size_t out_len;
+static struct shmkv_value out_value;
+static bool out_bool;
+static int64_t out_int;
+static uint64_t out_uint;
+static double out_float;
+
+CALL(put, shmkv_put(kv, key, key_len, shmkv_str("v"), NULL))
+CALL(add, shmkv_add(kv, key, key_len, shmkv_str("v"), NULL))
+CALL(replace, shmkv_replace(kv, key, key_len, shmkv_str("v"), NULL))
+CALL(cas, shmkv_cas(kv, key, key_len, 1, shmkv_str("v"), NULL))
+CALL(del, shmkv_del(kv, key, key_len))
+CALL(take, shmkv_take(kv, key, key_len, out, sizeof(out), &out_len))
+CALL(incr, shmkv_incr(kv, key, key_len, 1, 0, &out_int))
+CALL(append, shmkv_append(kv, key, key_len, shmkv_str("v"), &out_len))
+CALL(get, shmkv_get(kv, key, key_len, out, sizeof(out), &out_value, NULL))
+CALL(get_packed, shmkv_get_packed(kv, key, key_len, out, sizeof(out), &out_len, NULL))
+CALL(get_bool, shmkv_get_bool(kv, key, key_len, &out_bool))
+CALL(get_int, shmkv_get_int(kv, key, key_len, &out_int))
+CALL(get_uint, shmkv_get_uint(kv, key, key_len, &out_uint))
+CALL(get_float, shmkv_get_float(kv, key, key_len, &out_float))
+CALL(get_str, shmkv_get_str(kv, key, key_len, (char *)out, sizeof(out), &out_len))
+CALL(get_bin, shmkv_get_bin(kv, key, key_len, out, sizeof(out), &out_len))
+CALL(exists, shmkv_exists(kv, key, key_len))
+
+static int call_get_alloc(struct shmkv *kv, const void *key, size_t key_len)
+{
+	void *buf = NULL;
+	size_t len;
+	int r = shmkv_get_alloc(kv, key, key_len, &buf, &len, NULL);
+
+	CHECK((r == 0) == (buf != NULL));
+	free(buf);
+	return r;
+}
+
+static const struct call calls[] = {
+	{ "put", call_put, true },
+	{ "add", call_add, true },
+	{ "replace", call_replace, true },
+	{ "cas", call_cas, true },
+	{ "del", call_del, true },
+	{ "take", call_take, true },
+	{ "incr", call_incr, true },
+	{ "append", call_append, true },
+	{ "get", call_get, false },
+	{ "get_packed", call_get_packed, false },
+	{ "get_alloc", call_get_alloc, false },
+	{ "get_bool", call_get_bool, false },
+	{ "get_int", call_get_int, false },
+	{ "get_uint", call_get_uint, false },
+	{ "get_float", call_get_float, false },
+	{ "get_str", call_get_str, false },
+	{ "get_bin", call_get_bin, false },
+	{ "exists", call_exists, false },
+};
+
+static inline void call_must_give(const struct call *call, struct shmkv *kv, const void *key,
+			   size_t key_len, int expected)
+{
+	int r = call->fn(kv, key, key_len);
+
+	if (r != expected)
+		skv_test_fail(__FILE__, __LINE__, "%s of a key of %zu bytes is %s, not %s",
+			      call->name, key_len, shmkv_errname(r), shmkv_errname(expected));
+}
+
+static int no_item(const struct shmkv_layout_item *item, void *arg)
+{
+	(void)item;
+	(void)arg;
+	return 0;
+}
+
+/* The calls without a key: all of them must give the same. */
+static inline void keyless_must_give(struct shmkv *kv, int expected_read, int expected_write)
+{
+	struct shmkv_info info = { .size = sizeof(info) };
+	struct shmkv_audit audit = { .size = sizeof(audit) };
+	struct shmkv_recovery recovery = { .size = sizeof(recovery) };
+	struct shmkv_scan *scan = NULL;
+
+	CHECK_EQ(shmkv_count(kv, &out_uint), expected_read);
+	CHECK_EQ(shmkv_scan_begin(kv, 0, &scan), expected_read);
+	CHECK((expected_read == 0) == (scan != NULL));
+	shmkv_scan_end(scan);
+	CHECK_EQ(shmkv_info(kv, &info), expected_read);
+	CHECK_EQ(shmkv_check(kv, NULL, NULL, &audit), expected_read);
+	CHECK_EQ(shmkv_layout(kv, no_item, NULL), expected_read);
+	CHECK_EQ(shmkv_clear(kv, NULL), expected_write);
+	CHECK_EQ(shmkv_recover(kv, &recovery), expected_write);
+	CHECK_EQ(shmkv_maintain(kv), expected_write);
+}
+
+#endif

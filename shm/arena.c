@@ -184,7 +184,8 @@ bool skv_arena_hint_take(struct skv_writer *writer, uint32_t class)
 			if (skv_chunk_state(seen.w) != want ||
 			    (class != SKV_CLASS_LEAF && skv_chunk_class(seen.w) != class))
 				continue;
-			if (take_word(writer, class, head, skv_chunk_arg(seen.w))) {
+			if (take_word(writer, class, head,
+				      skv_chunk_generation(head, skv_chunk_arg(seen.w)))) {
 				skv_store_relaxed(&hints->cursor, head);
 				return true;
 			}
@@ -266,7 +267,7 @@ static bool search_states(struct skv_writer *writer, uint32_t class)
 		seen = skv_cell_read(skv_chunk_cell(map, i));
 		if (skv_chunk_state(seen.w) != SKV_CHUNK_SLAB || skv_chunk_class(seen.w) != class)
 			continue;
-		gen = skv_chunk_arg(seen.w);
+		gen = skv_chunk_generation(i, skv_chunk_arg(seen.w));
 		off = skv_chunk_off(map, i);
 		for (j = 0; j < n && cache->n < DESPERATE_BLOCKS; j++, off += skv_class_bytes[class]) {
 			if (skv_block_load(map, off) == skv_block_free_word(map, off, gen))
@@ -281,12 +282,12 @@ static bool search_states(struct skv_writer *writer, uint32_t class)
 static bool slab_looks_empty(const struct skv_map *map, uint64_t head, struct skv_cell seen)
 {
 	uint32_t class = skv_chunk_class(seen.w);
+	uint64_t gen = skv_chunk_generation(head, skv_chunk_arg(seen.w));
 	uint64_t off = skv_chunk_off(map, head);
 	uint32_t i;
 
 	for (i = 0; i < skv_class_blocks(class); i++, off += skv_class_bytes[class]) {
-		if (skv_block_load(map, off) !=
-		    skv_block_free_word(map, off, skv_chunk_arg(seen.w)))
+		if (skv_block_load(map, off) != skv_block_free_word(map, off, gen))
 			return false;
 	}
 	return true;
@@ -296,7 +297,7 @@ bool skv_arena_undismantle(struct skv_writer *writer, uint64_t head, struct skv_
 {
 	struct skv_map *map = writer->map;
 	uint32_t class = skv_chunk_class(seen.w);
-	uint64_t gen = skv_chunk_arg(seen.w);
+	uint64_t gen = skv_chunk_generation(head, skv_chunk_arg(seen.w));
 	uint64_t word, off = skv_chunk_off(map, head);
 	uint32_t i;
 
@@ -312,7 +313,7 @@ bool skv_arena_undismantle(struct skv_writer *writer, uint64_t head, struct skv_
 		skv_block_cas(map, off, word, skv_block_free_word(map, off, gen));
 	}
 	return skv_cell_cas(skv_chunk_cell(map, head), seen, seen.v + 1,
-			    skv_chunk_word(SKV_CHUNK_SLAB, class, 0, gen));
+			    skv_chunk_word(SKV_CHUNK_SLAB, class, 0, skv_chunk_arg(seen.w)));
 }
 
 /* The hints of a slab that is no more; those set by late comers are stale and harmless. */
@@ -334,11 +335,11 @@ static bool dismantle(struct skv_writer *writer, uint64_t head, struct skv_cell 
 {
 	struct skv_map *map = writer->map;
 	uint32_t class = skv_chunk_class(seen.w), i;
-	uint64_t gen = skv_chunk_arg(seen.w);
+	uint64_t gen = skv_chunk_generation(head, skv_chunk_arg(seen.w));
 	uint64_t off = skv_chunk_off(map, head);
 	uint64_t busy = (skv_writer_stamp(writer) << 2) | SKV_BLOCK_BUSY;
 	struct skv_cell mine = { seen.v + 1, skv_chunk_word(SKV_CHUNK_DISMANTLE, class,
-							    writer->idx, gen) };
+							    writer->idx, skv_chunk_arg(seen.w)) };
 	uint32_t n = skv_class_blocks(class);
 
 	skv_chunk_intend(writer, head, skv_class_span(class));
@@ -371,7 +372,7 @@ bool skv_arena_finish_run(struct skv_writer *writer, uint64_t head)
 
 	if (skv_chunk_state(seen.w) != SKV_CHUNK_RUN ||
 	    !skv_chunks_are_ready(map, head, skv_chunk_arg(seen.w)) ||
-	    skv_block_load(map, off) != skv_block_free_word(map, off, seen.v) ||
+	    skv_block_load(map, off) != skv_block_free_word(map, off, skv_chunk_generation(head, seen.v)) ||
 	    skv_load_relaxed(&skv_chunk_cell(map, head)->v) != seen.v)
 		return false;
 	skv_chunk_return_run(writer, head, seen);

@@ -98,7 +98,7 @@ bool skv_block_locate(const struct skv_map *map, uint64_t off, struct skv_span *
 		if (!skv_chunks_are_ready(map, head, span) || rel < base || rel >= base + (uint64_t)span * SKV_CHUNK_BYTES)
 			return false;
 		ret_span->bytes = skv_class_bytes[ret_span->class];
-		ret_span->gen = skv_chunk_arg(seen.w);
+		ret_span->gen = skv_chunk_generation(head, skv_chunk_arg(seen.w));
 		ret_span->idx = (uint32_t)((rel - base) / ret_span->bytes);
 		return (rel - base) % ret_span->bytes == 0 &&
 		       ret_span->idx < skv_class_blocks(ret_span->class);
@@ -108,7 +108,7 @@ bool skv_block_locate(const struct skv_map *map, uint64_t off, struct skv_span *
 			return false;
 		ret_span->bytes = skv_chunk_arg(seen.w) * SKV_CHUNK_BYTES;
 		/* The version at which the run was born; the cell does not change until it is freed. */
-		ret_span->gen = seen.v;
+		ret_span->gen = skv_chunk_generation(head, seen.v);
 		return true;
 	case SKV_CHUNK_CLAIMED:
 		ret_span->bytes = 0;

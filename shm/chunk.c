@@ -294,7 +294,8 @@ uint64_t skv_chunk_publish_slab(struct skv_writer *writer, uint64_t first, uint3
 {
 	const struct skv_map *map = writer->map;
 	struct skv_cell seen = skv_cell_read(skv_chunk_cell(map, first));
-	uint64_t gen = (seen.v + 1) & ((1ull << 40) - 1);
+	uint64_t birth = (seen.v + 1) & ((1ull << 40) - 1);
+	uint64_t gen = skv_chunk_generation(first, birth);
 	uint32_t i, n = skv_class_blocks(class);
 	uint64_t off = skv_chunk_off(map, first);
 
@@ -302,7 +303,7 @@ uint64_t skv_chunk_publish_slab(struct skv_writer *writer, uint64_t first, uint3
 		skv_block_store(map, off, skv_block_free_word(map, off, gen));
 	SKV_FAULT(SLAB_BUILT);
 	set_bodies(writer, first, skv_class_span(class));
-	change(map, first, seen, skv_chunk_word(SKV_CHUNK_SLAB, class, 0, gen));
+	change(map, first, seen, skv_chunk_word(SKV_CHUNK_SLAB, class, 0, birth));
 	SKV_FAULT(SPAN_PUBLISHED);
 	clear_intent(writer);
 	return gen;

@@ -37,6 +37,16 @@ static inline uint64_t skv_chunk_word(uint32_t state, uint32_t class, uint32_t c
 	       ((uint64_t)context << SKV_CHUNK_CONTEXT_SHIFT) | (arg << SKV_CHUNK_ARG_SHIFT);
 }
 
+/*
+ * What keys the FREE words of a span: the number that its head keeps since its birth, and
+ * which chunk that head is. Chunks next to each other have the same versions, and a block of a
+ * wide slab may later be one of a narrow slab on a chunk that was a body before.
+ */
+static inline uint64_t skv_chunk_generation(uint64_t head, uint64_t birth)
+{
+	return birth ^ head * 0x9e3779b97f4a7c15ull;
+}
+
 /* The two ends that chunks are taken from: see struct skv_ready. */
 enum skv_end {
 	SKV_END_LEAVES = 0,  /* the bottom */

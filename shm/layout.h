@@ -156,11 +156,7 @@ struct skv_leaf {
 #define SKV_STAMP_COUNTER_MAX ((1ull << SKV_STAMP_COUNTER_BITS) - 1)
 /* A context that has given out so many is not taken by anybody any more, and whoever has it
  * takes another one as soon as it can: stamps never repeat. */
-#ifdef SKV_TINY
-#define SKV_STAMP_COUNTER_SPENT (1ull << 18)
-#else
 #define SKV_STAMP_COUNTER_SPENT (SKV_STAMP_COUNTER_MAX - (1ull << 40))
-#endif
 
 /*
  * hw: (stamp 62 << 2 | state) XOR a keyed mask of the offset, so that payload of a chunk

@@ -620,6 +620,18 @@ static int begin(struct skv_writer *writer, const struct skv_route *route, struc
 	return r;
 }
 
+/* A slot at the end of its versions takes no write until the leaf is another one. */
+static bool has_spent_slot(const struct skv_leaf *leaf)
+{
+	uint32_t i;
+
+	for (i = 0; i < SKV_LEAF_SLOTS; i++) {
+		if (skv_slot_version(skv_load_relaxed(&leaf->slots[i].v)) >= SKV_SLOT_VERSION_MAX)
+			return true;
+	}
+	return false;
+}
+
 int skv_leaf_replace(struct skv_writer *writer, const struct skv_route *route, bool must)
 {
 	struct skv_map *map = writer->map;
@@ -662,7 +674,7 @@ int skv_leaf_replace(struct skv_writer *writer, const struct skv_route *route, b
 		if (r == 0)
 			r = begin(writer, route, header, true, must);
 	}
-	if (r == -ENOSPC && counts.dead > 0)
+	if (r == -ENOSPC && (counts.dead > 0 || has_spent_slot(leaf)))
 		r = begin(writer, route, header, false, must);
 	if (r == -ENOSPC && deepest && counts.live == SKV_LEAF_SLOTS)
 		r = -EXFULL;

@@ -388,13 +388,13 @@ static void sweep_slab(struct skv_writer *writer, uint64_t head, struct skv_cell
 	struct skv_map *map = writer->map;
 	uint32_t i, class = skv_chunk_class(seen.w);
 	uint64_t off = skv_chunk_off(map, head), bit;
+	uint64_t gen = skv_chunk_generation(head, skv_chunk_arg(seen.w));
 	const struct skv_bitmap *bitmap = skv_chunk_bitmap(map, head);
 
 	if (class == SKV_CLASS_LEAF || class >= skv_n_classes)
 		return;
 	for (i = 0; i < skv_class_blocks(class); i++, off += skv_class_bytes[class]) {
-		if (skv_block_load(map, off) !=
-		    skv_block_free_word(map, off, skv_chunk_arg(seen.w))) {
+		if (skv_block_load(map, off) != skv_block_free_word(map, off, gen)) {
 			sweep_block(writer, off, report);
 			continue;
 		}

@@ -35,8 +35,8 @@
  * A process dies here:
  *
  *   before the name     the kernel frees the file with its last descriptor and mapping
- *   after the name      a whole, empty segment stands; its creator's process slot, if it
- *                       had joined, is found dead by anybody who attaches
+ *   after the name      a whole, empty segment stands; its creator's process slot is found
+ *                       dead by anybody who attaches
  *
  * Without O_TMPFILE, or without a /proc to open the unnamed file a second time, the file is
  * made under a random temporary name and renamed without replacing. Death before the rename

@@ -115,10 +115,11 @@ static int store_create(const char *name, const struct shmkv_options *opts, void
 		r = skv_directory_init(map);
 	if (r == 0)
 		r = skv_leaf_init(map);
-	if (r == 0)
-		r = skv_region_publish(&map->region, name);
+	/* The creator's own place too: once there is a name, others may take them all. */
 	if (r == 0)
 		r = map_join(map);
+	if (r == 0)
+		r = skv_region_publish(&map->region, name);
 	if (r < 0) {
 		map_free(map);
 		return r;

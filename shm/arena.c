@@ -105,6 +105,9 @@ static void cache_add(struct skv_writer *writer, uint32_t class, uint64_t head, 
 	if (cache->n == SKV_CACHE_BLOCKS)
 		return;
 	if (class == SKV_CLASS_LEAF) {
+		/* A bit from the chunk's life as a slab; nothing in a record tells it from a leaf. */
+		if (idx >= SKV_LEAVES_PER_CHUNK)
+			return;
 		cache->item[cache->n].off = head * SKV_LEAVES_PER_CHUNK + idx;
 		cache->item[cache->n].word = 0;
 	} else {

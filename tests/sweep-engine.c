@@ -665,6 +665,8 @@ static bool run_case(struct sweep_run *run, const struct sweep_case *c)
 	good = run_director(run, direct_case, c, text);
 	if (!good)
 		return false;
+	if (getenv("SWEEP_DEBUG"))
+		fprintf(stderr, "fill %s %llu %llu\n", text, (unsigned long long)board->filled, (unsigned long long)board->fill_leaf_chunks);
 	/* Only what a case that was judged did, counts as swept. */
 	if (c->action == ACT_KILL || c->action == ACT_QUIET) {
 		board->killed[c->chain[0].point]++;
@@ -845,7 +847,7 @@ void sweep_run_again(struct sweep_run *run)
 		struct sweep_case c = { .scenario = s };
 
 		/* Recoverers must be attached before the victim acts. */
-		if ((s->flags & SWEEP_CROWDED) || s->op.kind == SWEEP_CREATE)
+		if ((s->flags & (SWEEP_CROWDED | SWEEP_FIRST)) || s->op.kind == SWEEP_CREATE)
 			continue;
 		if (!count_passages(run, &c))
 			continue;

@@ -22,6 +22,8 @@
 #define SWEEP_CROWDED 1u
 /* The victim attaches (or creates) as its operation. */
 #define SWEEP_STARTS 2u
+/* Nobody else may be attached beforehand: it would take what the victim shall take. */
+#define SWEEP_FIRST 8u
 /* The operation passes no point at all. */
 #define SWEEP_PASSES_NONE 4u
 

@@ -24,8 +24,9 @@
  * Memory full. The first search that has to look at the state words raises low_memory: from
  * then on freed blocks go to the bitmaps, where everybody finds them, and are counted. A
  * whole pass over the class that finds nothing notes that count; while it stands still, the
- * answer -ENOSPC is given without another pass. It is thus never given while a free block
- * exists, except one that was freed into a private cache in the instant low_memory rose.
+ * answer -ENOSPC is given without another pass. Chunks that become free lower the flag and
+ * move the count once more. The answer is thus never given while a free block exists,
+ * except one that was freed into a private cache in the instant low_memory rose.
  *
  * Taking a slab apart. SLAB -> DISMANTLE(ctx); each block FREE -> BUSY; then, after a full
  * fence, the scan of all announcements (RULE H in block.c). Any block in use, or any
@@ -107,6 +108,9 @@ static void cache_add(struct skv_writer *writer, uint32_t class, uint64_t head, 
 	if (cache->n == SKV_CACHE_BLOCKS)
 		return;
 	if (class == SKV_CLASS_LEAF) {
+		/* A bit from the chunk's life as a slab; nothing in a record tells it from a leaf. */
+		if (idx >= SKV_LEAVES_PER_CHUNK)
+			return;
 		cache->item[cache->n].off = head * SKV_LEAVES_PER_CHUNK + idx;
 		cache->item[cache->n].word = 0;
 	} else {

@@ -61,6 +61,20 @@ static bool change(const struct skv_map *map, uint64_t chunk, struct skv_cell se
 	return skv_cell_cas(skv_chunk_cell(map, chunk), seen, seen.v + 1, w);
 }
 
+/*
+ * There is memory again. From here on what is freed goes to private caches and is not
+ * counted, so the searches that failed until now say nothing any more: the count moves after
+ * the flag, and whoever raises the flag reads the count after that.
+ */
+static void memory_came(struct skv_superblock *super)
+{
+	if (!skv_load_relaxed(&super->low_memory))
+		return;
+	skv_store_relaxed(&super->low_memory, 0);
+	skv_fence_release();
+	skv_add_relaxed(&super->n_freed, 1);
+}
+
 /* The pages of a table that rows [from, to) need and that no row outside of them, on the
  * side that is there already, has needed. */
 static int reserve_rows(struct skv_map *map, uint64_t table_off, uint64_t row_bits, uint64_t from,
@@ -109,7 +123,7 @@ int skv_chunk_grow(struct skv_map *map, uint64_t n, enum skv_end end)
 		skv_add_relaxed(&super->n_chunks_free[end], n);
 		if (end == SKV_END_RECORDS)
 			skv_store_relaxed(&super->chunk_cursor, from);
-		skv_store_relaxed(&super->low_memory, 0);
+		memory_came(super);
 	}
 	return 0;
 }
@@ -369,7 +383,7 @@ void skv_chunk_return_run(struct skv_writer *writer, uint64_t head, struct skv_c
 	if (change(map, head, seen, SKV_CHUNK_FREE)) {
 		count_free(map, head, 1);
 		skv_store_relaxed(&skv_super(map)->chunk_cursor, head);
-		skv_store_relaxed(&skv_super(map)->low_memory, 0);
+		memory_came(skv_super(map));
 	}
 }
 
@@ -387,7 +401,7 @@ void skv_chunk_return_slab(struct skv_writer *writer, uint64_t head, struct skv_
 	return_bodies(writer, head, claimed, n);
 	SKV_FAULT(SLAB_BODY_RETURNED);
 	skv_chunk_unclaim(writer, head, 1);
-	skv_store_relaxed(&skv_super(map)->low_memory, 0);
+	memory_came(skv_super(map));
 }
 
 void skv_chunk_intend(struct skv_writer *writer, uint64_t first, uint64_t n)

@@ -329,7 +329,8 @@ int skv_recover_inherited(struct skv_map *map)
 		victim.idx = i;
 		victim.ctx = skv_context_at(map, i);
 		victim.owner = skv_load_acquire(&victim.ctx->owner);
-		if (!owned_by(&victim, map->peer.idx) || victim.owner == writer->owner)
+		/* Ours is told from the others by its number: owner words may be equal. */
+		if (!owned_by(&victim, map->peer.idx) || i == writer->idx)
 			continue;
 		r = settle_context(writer, &victim, NULL);
 		if (r < 0)

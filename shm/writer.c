@@ -159,7 +159,8 @@ static int find_context(struct skv_writer *writer)
 		if (ready >= map->region.geo.n_contexts)
 			return -EUSERS;
 		more = ready + SKV_PAGE / sizeof(struct skv_context);
-		more = more < map->region.geo.n_contexts ? more : map->region.geo.n_contexts;
+		if (more > map->region.geo.n_contexts)
+			more = map->region.geo.n_contexts;
 		r = skv_region_reserve(&map->region,
 				       map->region.geo.context_off +
 					       ready * sizeof(struct skv_context),

@@ -1,0 +1,867 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/sweep-engine.h"
+
+#include "tests/test.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Seconds until a director counts as hanging; cases take a hundredth of one. */
+#define HANG_S 30u
+
+/* So many failures are enough to read. */
+#define FAILURES_MAX 40u
+
+/* In a full sweep all of the first passages, after that a sample. */
+#define PASSAGES_ALL 24u
+
+enum action { ACT_COUNT, ACT_KILL, ACT_QUIET, ACT_STOP, ACT_STOPKILL, ACT_N };
+
+static const char *const action_names[] = { "count", "kill", "quiet", "stop", "stopkill" };
+
+struct link {
+	enum skv_fault_point point;
+	uint64_t nth;
+};
+
+struct sweep_case {
+	const struct sweep_scenario *scenario;
+	enum action action;
+	enum sweep_twist twist;
+	struct link chain[1 + SWEEP_CHAIN_MAX]; /* the victim's point, then the recoverers' */
+	uint32_t n_chain; /* recoverers; the last may be there only to be counted */
+};
+
+/* ---- naming a case -------------------------------------------------------------------- */
+
+static void case_text(const struct sweep_case *c, char *buf, size_t size)
+{
+	size_t n;
+	uint32_t i;
+
+	n = (size_t)snprintf(buf, size, "%s:%s:%llu:%s", c->scenario->name,
+			     skv_fault_name(c->chain[0].point),
+			     (unsigned long long)c->chain[0].nth, action_names[c->action]);
+	if (c->action == ACT_STOP || c->action == ACT_STOPKILL)
+		n += (size_t)snprintf(buf + n, size - n, "-%s", sweep_twist_names[c->twist]);
+	for (i = 1; i <= c->n_chain; i++)
+		n += (size_t)snprintf(buf + n, size - n, ":%s:%llu", skv_fault_name(c->chain[i].point),
+				      (unsigned long long)c->chain[i].nth);
+}
+
+static bool parse_point(const char *text, enum skv_fault_point *ret_point)
+{
+	unsigned int i;
+
+	for (i = 0; i <= SKV_FAULT_N; i++) {
+		if (strcmp(skv_fault_name((enum skv_fault_point)i), text) == 0) {
+			*ret_point = (enum skv_fault_point)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool parse_action(char *text, struct sweep_case *c)
+{
+	char *twist = strchr(text, '-');
+	unsigned int i, k;
+
+	if (twist)
+		*twist++ = '\0';
+	for (i = 0; i < ACT_N; i++) {
+		if (strcmp(action_names[i], text) != 0)
+			continue;
+		c->action = (enum action)i;
+		for (k = 0; twist && k < SWEEP_TWIST_N; k++) {
+			if (strcmp(sweep_twist_names[k], twist) == 0) {
+				c->twist = (enum sweep_twist)k;
+				return true;
+			}
+		}
+		return !twist;
+	}
+	return false;
+}
+
+static bool case_parse(const char *text, struct sweep_case *c)
+{
+	char copy[160], *word, *save = NULL;
+	const struct sweep_scenario *s;
+
+	memset(c, 0, sizeof(*c));
+	snprintf(copy, sizeof(copy), "%s", text);
+	word = strtok_r(copy, ":", &save);
+	for (s = sweep_scenarios; s->name && word; s++) {
+		if (strcmp(s->name, word) == 0)
+			c->scenario = s;
+	}
+	if (!c->scenario)
+		return false;
+	for (;;) {
+		word = strtok_r(NULL, ":", &save);
+		if (!word)
+			return c->n_chain > 0 || c->chain[0].nth > 0;
+		if (c->chain[0].nth > 0 && ++c->n_chain > SWEEP_CHAIN_MAX)
+			return false;
+		if (!parse_point(word, &c->chain[c->n_chain].point))
+			return false;
+		word = strtok_r(NULL, ":", &save);
+		if (!word)
+			return false;
+		c->chain[c->n_chain].nth = strtoull(word, NULL, 10);
+		if (c->n_chain == 0) {
+			word = strtok_r(NULL, ":", &save);
+			if (!word || !parse_action(word, c))
+				return false;
+		}
+	}
+}
+
+/* ---- processes of a case -------------------------------------------------------------- */
+
+struct actor {
+	pid_t pid;
+	int go; /* one byte starts what it is there for */
+	int ready;
+};
+
+static void actor_wait_ready(struct sweep_world *w, struct actor *actor)
+{
+	char byte;
+
+	if (read(actor->ready, &byte, 1) != 1)
+		sweep_bail(w, "a child ended before it was ready");
+}
+
+static void actor_go(struct actor *actor)
+{
+	char byte = 0;
+
+	/* A child that is gone is found by waitpid. */
+	if (write(actor->go, &byte, 1) < 0)
+		return;
+}
+
+/* How the child changed: it stopped, or it is gone. */
+static int actor_wait(struct sweep_world *w, struct actor *actor)
+{
+	int status;
+	pid_t r;
+
+	do {
+		r = waitpid(actor->pid, &status, WUNTRACED);
+	} while (r < 0 && errno == EINTR);
+	if (r != actor->pid)
+		sweep_bail(w, "waitpid: %s", strerror(errno));
+	if (!WIFSTOPPED(status)) {
+		close(actor->go);
+		close(actor->ready);
+		actor->pid = 0;
+	}
+	return status;
+}
+
+static void want_killed(struct sweep_world *w, int status, const char *who)
+{
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+		return;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		sweep_bail(w, "%s did not come to its point", who);
+	sweep_bail(w, "%s ended with status %#x instead of dying", who, (unsigned int)status);
+}
+
+static void want_exited(struct sweep_world *w, int status, const char *who)
+{
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		sweep_bail(w, "%s ended with status %#x", who, (unsigned int)status);
+}
+
+/* In the child: say that we are there, and wait until we are wanted. */
+static void child_ready(int ready, int go)
+{
+	char byte = 0;
+
+	if (write(ready, &byte, 1) != 1 || read(go, &byte, 1) != 1)
+		_exit(0); /* the director is gone */
+}
+
+typedef void child_fn(struct sweep_world *w, const struct sweep_case *c, uint32_t n, int ready,
+		      int go);
+
+static struct actor actor_start(struct sweep_world *w, const struct sweep_case *c, const char *role,
+				child_fn *fn, uint32_t n)
+{
+	int ready[2], go[2];
+	struct actor actor;
+	pid_t parent = getpid();
+
+	if (pipe(ready) < 0 || pipe(go) < 0)
+		sweep_bail(w, "pipe: %s", strerror(errno));
+	actor.pid = fork();
+	if (actor.pid < 0)
+		sweep_bail(w, "fork: %s", strerror(errno));
+	if (actor.pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(1);
+		close(ready[0]);
+		close(go[1]);
+		w->role = role;
+		/* The handle is the director's; ours would answer -ECHILD. */
+		shmkv_detach(w->kv);
+		w->kv = NULL;
+		fn(w, c, n, ready[1], go[0]);
+		_exit(0);
+	}
+	close(ready[1]);
+	close(go[0]);
+	actor.ready = ready[0];
+	actor.go = go[1];
+	return actor;
+}
+
+static struct shmkv *child_attach(struct sweep_world *w)
+{
+	struct shmkv *kv;
+
+	SWEEP_WANT(w, shmkv_attach(w->name, 0, &kv), 0);
+	return kv;
+}
+
+static void read_token(struct sweep_world *w, struct shmkv *kv)
+{
+	struct shmkv_value value;
+	const char *key;
+	size_t len;
+
+	if (w->op.kind != SWEEP_CAS)
+		return;
+	key = sweep_key(w->op.key, &len);
+	/* Too small a buffer gives no token. */
+	static uint8_t buf[SWEEP_VALUE_MAX];
+	SWEEP_WANT(w, shmkv_get(kv, key, len, buf, sizeof(buf), &value, &w->token), 0);
+}
+
+static void victim(struct sweep_world *w, const struct sweep_case *c, uint32_t n, int ready, int go)
+{
+	static const enum skv_fault_action acts[] = {
+		[ACT_COUNT] = SKV_FAULT_NONE, [ACT_KILL] = SKV_FAULT_KILL,
+		[ACT_QUIET] = SKV_FAULT_KILL, [ACT_STOP] = SKV_FAULT_STOP,
+		[ACT_STOPKILL] = SKV_FAULT_STOP,
+	};
+	struct shmkv *kv = NULL;
+
+	(void)n;
+	if (!(c->scenario->flags & SWEEP_STARTS)) {
+		kv = child_attach(w);
+		read_token(w, kv);
+	}
+	child_ready(ready, go);
+	skv_fault_arm(&w->board->plan[0], c->chain[0].point, c->chain[0].nth, acts[c->action], NULL,
+		      NULL);
+	w->board->r = sweep_run_op(w, &kv, &w->op, w->value);
+	skv_fault_arm(NULL, SKV_FAULT_N, 0, SKV_FAULT_NONE, NULL, NULL);
+	w->board->done = 1;
+	if (kv)
+		shmkv_detach(kv);
+}
+
+static void recoverer(struct sweep_world *w, const struct sweep_case *c, uint32_t n, int ready,
+		      int go)
+{
+	struct shmkv_recovery report = { .size = sizeof(report) };
+	struct shmkv *kv = child_attach(w);
+	bool last = c->chain[n].point == SKV_FAULT_N;
+
+	child_ready(ready, go);
+	skv_fault_arm(&w->board->plan[n], c->chain[n].point, c->chain[n].nth,
+		      last ? SKV_FAULT_NONE : SKV_FAULT_KILL, NULL, NULL);
+	SWEEP_WANT(w, shmkv_recover(kv, &report), 0);
+	skv_fault_arm(NULL, SKV_FAULT_N, 0, SKV_FAULT_NONE, NULL, NULL);
+	shmkv_detach(kv);
+}
+
+static struct sweep_op resolved(struct sweep_op op)
+{
+	op.key = sweep_scenario_key(op.key);
+	return op;
+}
+
+static void haunt(struct sweep_world *w, const struct sweep_case *c, uint32_t n, int ready, int go)
+{
+	const struct sweep_death *death = &c->scenario->deaths[n];
+	struct sweep_op op = resolved(death->op);
+	struct shmkv *kv = child_attach(w);
+
+	child_ready(ready, go);
+	if (c->scenario->thread_death) {
+		c->scenario->thread_death(w, kv);
+		return;
+	}
+	skv_fault_arm(&w->board->haunt, death->point, death->nth, SKV_FAULT_KILL, NULL, NULL);
+	sweep_run_op(w, &kv, &op, w->haunt_value[n]);
+}
+
+static void newcomer(struct sweep_world *w, const struct sweep_case *c, uint32_t n, int ready, int go)
+{
+	struct shmkv *kv = child_attach(w);
+
+	(void)n;
+	child_ready(ready, go);
+	sweep_battery(w, kv, w->op.key, c->action == ACT_KILL);
+	shmkv_detach(kv);
+}
+
+/* ---- judging -------------------------------------------------------------------------- */
+
+static uint64_t n_commits(const struct skv_fault_plan *plan)
+{
+	return plan->reached[SKV_FAULT_WRITE_LINKED] + plan->reached[SKV_FAULT_REMOVE_UNLINKED];
+}
+
+/* Keys that a clear has not removed stay in the model; the number of the others is known. */
+static void judge_clear(struct sweep_world *w, uint64_t n_removed)
+{
+	struct sweep_value absent = { .kind = SWEEP_ABSENT };
+	uint64_t n = 0;
+	uint32_t id;
+
+	for (id = 0; id < SWEEP_KEYS; id++) {
+		if (w->model[id].kind == SWEEP_ABSENT ||
+		    !sweep_matches(w, w->kv, id, &absent))
+			continue;
+		w->model[id].kind = SWEEP_ABSENT;
+		n++;
+	}
+	if (n != n_removed)
+		sweep_bail(w, "%llu keys are gone after %llu removals", (unsigned long long)n,
+			   (unsigned long long)n_removed);
+}
+
+/* The operation was interrupted: happened entirely or not at all, and we know which. */
+static int judge_interrupted(struct sweep_world *w)
+{
+	uint64_t n = n_commits(&w->board->plan[0]);
+
+	if (w->op.kind == SWEEP_CLEAR) {
+		judge_clear(w, n);
+		return 0;
+	}
+	if (!sweep_op_has_key(w->op.kind) || n == 0)
+		return 0;
+	return sweep_model_op(w, &w->op, w->value, true);
+}
+
+/* The victim woke and its operation is over. */
+static void judge_resumed(struct sweep_world *w, uint64_t commits, int r_before, bool published)
+{
+	int r = w->board->r, want = 0;
+	uint64_t n;
+
+	if (!w->board->done)
+		sweep_bail(w, "the victim ended without an answer");
+	if (w->op.kind == SWEEP_CLEAR) {
+		n = sweep_after_clear(w, w->kv);
+		if (n > 0)
+			sweep_bail(w, "clear left %llu keys", (unsigned long long)n);
+	} else if (w->op.kind == SWEEP_CREATE) {
+		want = published ? 0 : -EEXIST;
+	} else if (sweep_op_has_key(w->op.kind)) {
+		if (commits > 0)
+			want = r_before;
+		else if (r == -ENOSPC && w->was_filled)
+			want = -ENOSPC; /* and nothing changed */
+		else
+			want = sweep_model_op(w, &w->op, w->value, !w->touched[w->op.key]);
+	}
+	if (r != want)
+		sweep_bail(w, "the victim's call is %d (%s) after it was stopped, not %d (%s)", r,
+			   shmkv_errname(r), want, shmkv_errname(want));
+}
+
+/* ---- one case ------------------------------------------------------------------------- */
+
+static void world_begin(struct sweep_world *w, const struct sweep_case *c, struct sweep_board *board,
+			uint64_t seed)
+{
+	const struct sweep_scenario *s = c->scenario;
+
+	memset(w, 0, sizeof(*w));
+	w->board = board;
+	w->role = "director";
+	snprintf(w->name, sizeof(w->name), "sweep-%d", (int)getpid());
+	case_text(c, w->replay, sizeof(w->replay));
+	w->opts.size = sizeof(w->opts);
+	w->opts.max_bytes = s->max_bytes ? s->max_bytes : (uint64_t)1 << 20;
+	w->opts.max_processes = s->max_processes ? s->max_processes : 16;
+	w->opts.max_threads = s->max_threads ? s->max_threads : 16;
+	w->op = resolved(s->op);
+	sweep_random_reset(seed);
+}
+
+static void meet_newcomer(struct sweep_world *w, const struct sweep_case *c)
+{
+	struct actor actor = actor_start(w, c, "newcomer", newcomer, 0);
+
+	actor_go(&actor);
+	want_exited(w, actor_wait(w, &actor), "the newcomer");
+}
+
+/* Everybody who dies before the victim acts. */
+static void run_haunts(struct sweep_world *w, const struct sweep_case *c, struct actor *actors,
+		       uint32_t n)
+{
+	struct sweep_op op;
+	uint32_t i;
+
+	for (i = 0; i < n; i++) {
+		memset(&w->board->haunt, 0, sizeof(w->board->haunt));
+		actor_go(&actors[i]);
+		want_killed(w, actor_wait(w, &actors[i]), "a haunt");
+		w->deaths++;
+		op = resolved(c->scenario->deaths[i].op);
+		if (n_commits(&w->board->haunt) > 0)
+			sweep_model_op(w, &op, w->haunt_value[i], true);
+	}
+}
+
+/* The director of a create: makes the segment now, or finds what the victim made. */
+static void open_created(struct sweep_world *w, bool published)
+{
+	SWEEP_WANT(w, shmkv_create(w->name, &w->opts, &w->kv), published ? -EEXIST : 0);
+	if (published)
+		SWEEP_WANT(w, shmkv_attach(w->name, 0, &w->kv), 0);
+}
+
+static void violation(const char *text, void *arg)
+{
+	sweep_bail(arg, "check while the victim is stopped: %s", text);
+}
+
+/* What goes on while the victim is stopped, and what comes of it. */
+static void play_stopped(struct sweep_world *w, const struct sweep_case *c, struct actor *actor,
+			 int r_before, bool published)
+{
+	struct shmkv_audit audit = { .size = sizeof(audit) };
+	uint64_t commits = n_commits(&w->board->plan[0]);
+	int status;
+
+	memset(w->touched, 0, sizeof(w->touched));
+	w->deaths++;
+	sweep_battery(w, w->kv, w->op.key, false);
+	sweep_twist(w, w->kv, w->op.key, c->twist);
+	if (!(c->scenario->flags & SWEEP_CROWDED) && c->twist != SWEEP_TWIST_EXHAUST)
+		meet_newcomer(w, c);
+	sweep_recover(w, w->kv, false);
+	sweep_verify(w, w->kv);
+	/* Nothing contradicts itself, whatever the victim still holds. */
+	shmkv_check(w->kv, violation, w, &audit);
+
+	if (c->action == ACT_STOPKILL) {
+		kill(actor->pid, SIGKILL);
+		want_killed(w, actor_wait(w, actor), "the stopped victim");
+		sweep_verify(w, w->kv);
+		return;
+	}
+	kill(actor->pid, SIGCONT);
+	status = actor_wait(w, actor);
+	want_exited(w, status, "the victim");
+	judge_resumed(w, commits, r_before, published);
+	w->deaths--;
+	sweep_verify(w, w->kv);
+}
+
+static uint32_t mix(uint64_t x)
+{
+	x ^= x >> 33;
+	x *= 0xff51afd7ed558ccdull;
+	x ^= x >> 33;
+	x *= 0xc4ceb9fe1a85ec53ull;
+	return (uint32_t)(x ^ (x >> 33));
+}
+
+static void direct(const struct sweep_case *c, struct sweep_board *board, uint64_t seed)
+{
+	static struct sweep_world world;
+	struct actor haunts[SWEEP_DEATHS_MAX], recoverers[1 + SWEEP_CHAIN_MAX], actor = { 0 };
+	const struct sweep_scenario *s = c->scenario;
+	struct sweep_world *w = &world;
+	uint32_t i, n_haunts = s->thread_death ? 1 : 0;
+	bool published, newcomer_first;
+	int status, r_before;
+
+	world_begin(w, c, board, seed);
+	if (s->op.kind != SWEEP_CREATE)
+		sweep_create(w);
+	if (s->prepare)
+		s->prepare(w);
+	w->value = w->op.kind == SWEEP_INCR ? sweep_int(0) : sweep_bin(w, w->op.len);
+
+	/* All attach before anybody dies: attaching recovers what the dead left. */
+	while (!s->thread_death && n_haunts < SWEEP_DEATHS_MAX && s->deaths[n_haunts].nth > 0)
+		n_haunts++;
+	for (i = 0; i < n_haunts; i++) {
+		w->haunt_value[i] = s->deaths[i].op.kind == SWEEP_INCR ?
+					    sweep_int(0) :
+					    sweep_bin(w, s->deaths[i].op.len);
+		haunts[i] = actor_start(w, c, "haunt", haunt, i);
+		actor_wait_ready(w, &haunts[i]);
+	}
+	for (i = 1; i <= c->n_chain; i++) {
+		recoverers[i] = actor_start(w, c, "recoverer", recoverer, i);
+		actor_wait_ready(w, &recoverers[i]);
+	}
+	if (!(s->flags & SWEEP_STARTS)) {
+		actor = actor_start(w, c, "victim", victim, 0);
+		actor_wait_ready(w, &actor);
+	}
+	run_haunts(w, c, haunts, n_haunts);
+	if (s->flags & SWEEP_STARTS) {
+		actor = actor_start(w, c, "victim", victim, 0);
+		actor_wait_ready(w, &actor);
+	}
+	actor_go(&actor);
+	status = actor_wait(w, &actor);
+	published = board->plan[0].reached[SKV_FAULT_CREATE_PUBLISHED] > 0;
+	if (s->op.kind == SWEEP_CREATE)
+		open_created(w, published);
+
+	newcomer_first = mix(c->chain[0].point * 977u + c->chain[0].nth) & 1;
+	switch (c->action) {
+	case ACT_COUNT:
+		want_exited(w, status, "the victim");
+		SWEEP_WANT(w, board->r, sweep_model_op(w, &w->op, w->value, true));
+		sweep_verify(w, w->kv);
+		break;
+	case ACT_KILL:
+	case ACT_QUIET:
+		want_killed(w, status, "the victim");
+		w->deaths++;
+		judge_interrupted(w);
+		break;
+	default:
+		if (!WIFSTOPPED(status)) {
+			want_killed(w, status, "the victim");
+			sweep_bail(w, "the victim died instead of being stopped");
+		}
+		r_before = judge_interrupted(w);
+		play_stopped(w, c, &actor, r_before, published);
+		break;
+	}
+
+	/* Whoever is dead, nobody has recovered anything yet. */
+	sweep_battery(w, w->kv, w->op.key, c->action == ACT_KILL);
+	for (i = 1; i <= c->n_chain; i++) {
+		actor_go(&recoverers[i]);
+		status = actor_wait(w, &recoverers[i]);
+		if (c->chain[i].point == SKV_FAULT_N) {
+			want_exited(w, status, "the last recoverer");
+			continue;
+		}
+		want_killed(w, status, "a recoverer");
+		w->deaths++;
+		sweep_battery(w, w->kv, w->op.key, i & 1);
+	}
+	if (newcomer_first)
+		meet_newcomer(w, c);
+	sweep_recover(w, w->kv, true);
+	sweep_verify(w, w->kv);
+	sweep_check(w, w->kv);
+	if (!newcomer_first)
+		meet_newcomer(w, c);
+	sweep_account(w, w->kv);
+	while (w->n_more > 0)
+		shmkv_detach(w->more[--w->n_more]);
+	shmkv_detach(w->kv);
+	SWEEP_WANT(w, shmkv_unlink(w->name), 0);
+}
+
+/* ---- running cases -------------------------------------------------------------------- */
+
+static unsigned int hang_s(void)
+{
+	const char *scale = getenv("SKV_TEST_TIME_SCALE");
+	unsigned int factor = scale ? (unsigned int)strtoul(scale, NULL, 10) : 1;
+
+	return HANG_S * (factor && factor < 10 ? factor : 1) * (skv_test_is_slow() ? 10 : 1);
+}
+
+typedef void director_fn(const void *arg, struct sweep_board *board, uint64_t seed);
+
+static void direct_case(const void *arg, struct sweep_board *board, uint64_t seed)
+{
+	direct(arg, board, seed);
+}
+
+/* A director in a process of its own; false if it was not content. */
+static bool run_director(struct sweep_run *run, director_fn *fn, const void *arg, const char *text)
+{
+	struct sweep_board *board = run->board;
+	pid_t pid, parent = getpid();
+	char name[64];
+	uint32_t i;
+	int status;
+
+	memset(board->plan, 0, sizeof(board->plan));
+	memset(&board->haunt, 0, sizeof(board->haunt));
+	board->done = 0;
+	board->r = 0;
+	board->said = 0;
+	board->message[0] = '\0';
+	run->n_cases++;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		skv_test_fail(__FILE__, __LINE__, "fork: %s", strerror(errno));
+	if (pid == 0) {
+		signal(SIGPIPE, SIG_IGN);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(1);
+		alarm(hang_s());
+		fn(arg, board, run->seed);
+		_exit(0);
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	for (i = 0; i < SKV_FAULT_N; i++)
+		board->reached[i] += board->plan[0].reached[i] + board->haunt.reached[i];
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return true;
+
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+		snprintf(board->message, sizeof(board->message), "%s: hangs", text);
+	else if (!board->message[0])
+		snprintf(board->message, sizeof(board->message), "%s: director ended with status %#x",
+			 text, (unsigned int)status);
+	snprintf(name, sizeof(name), "sweep-%d", (int)pid);
+	shmkv_unlink(name);
+	fprintf(stderr, "sweep: %s\nsweep: repeat with SKV_SWEEP_CASE='%s' SKV_TEST_SEED=%llu\n",
+		board->message, text, (unsigned long long)run->seed);
+	if (run->n_failed++ == 0)
+		snprintf(run->first, sizeof(run->first), "%s", board->message);
+	if (run->n_failed >= FAILURES_MAX)
+		sweep_run_end(run);
+	return false;
+}
+
+static bool run_case(struct sweep_run *run, const struct sweep_case *c)
+{
+	struct sweep_board *board = run->board;
+	char text[160];
+	bool good;
+	uint32_t i;
+
+	case_text(c, text, sizeof(text));
+	good = run_director(run, direct_case, c, text);
+	if (!good)
+		return false;
+	if (getenv("SWEEP_DEBUG"))
+		fprintf(stderr, "fill %s %llu %llu\n", text, (unsigned long long)board->filled, (unsigned long long)board->fill_leaf_chunks);
+	/* Only what a case that was judged did, counts as swept. */
+	if (c->action == ACT_KILL || c->action == ACT_QUIET) {
+		board->killed[c->chain[0].point]++;
+		if (c->scenario->deaths[0].nth > 0 || c->scenario->thread_death)
+			board->killed_again[c->chain[0].point]++;
+	}
+	if (c->action == ACT_STOP || c->action == ACT_STOPKILL)
+		board->stopped[c->chain[0].point]++;
+	for (i = 1; i <= c->n_chain; i++) {
+		if (c->chain[i].point != SKV_FAULT_N)
+			board->killed_again[c->chain[i].point]++;
+	}
+	return true;
+}
+
+void sweep_run_begin(struct sweep_run *run)
+{
+	const char *mode = getenv("SHMKV_SWEEP"), *seed = getenv("SKV_TEST_SEED");
+	static struct sweep_world world;
+
+	memset(run, 0, sizeof(*run));
+	run->full = mode && strcmp(mode, "full") == 0;
+	run->seed = seed && *seed ? strtoull(seed, NULL, 0) : 1;
+	run->board = mmap(NULL, sizeof(*run->board), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (run->board == MAP_FAILED)
+		skv_test_fail(__FILE__, __LINE__, "mmap: %s", strerror(errno));
+	sweep_keys_init(run->seed);
+
+	world.board = run->board;
+	world.role = "trial";
+	snprintf(world.replay, sizeof(world.replay), "keys");
+	snprintf(world.name, sizeof(world.name), "sweep-trial-%d", (int)getpid());
+	world.opts.size = sizeof(world.opts);
+	world.opts.max_processes = 16;
+	world.opts.max_threads = 16;
+	sweep_scenarios_init(&world, run->seed);
+}
+
+void sweep_run_end(struct sweep_run *run)
+{
+	fprintf(stderr, "sweep: %u cases, %u failed\n", run->n_cases, run->n_failed);
+	if (run->n_failed)
+		skv_test_fail(__FILE__, __LINE__, "%u of %u cases failed; the first: %s",
+			      run->n_failed, run->n_cases, run->first);
+}
+
+void sweep_run_case(struct sweep_run *run, const char *text)
+{
+	struct sweep_case c;
+
+	if (!case_parse(text, &c))
+		skv_test_fail(__FILE__, __LINE__, "SKV_SWEEP_CASE=%s names no case", text);
+	run_case(run, &c);
+}
+
+/* Passages to look at: the first, the second, the last, and some in between. */
+static uint32_t passages(const struct sweep_run *run, uint64_t n, uint64_t salt,
+			 uint64_t ret[PASSAGES_ALL + 4])
+{
+	uint32_t k = 0;
+	uint64_t i;
+
+	if (n == 0)
+		return 0;
+	if (!run->full) {
+		ret[k++] = 1;
+		if (n > 1)
+			ret[k++] = n;
+		return k;
+	}
+	for (i = 1; i <= n && i <= PASSAGES_ALL; i++)
+		ret[k++] = i;
+	if (n > PASSAGES_ALL) {
+		ret[k++] = n;
+		ret[k++] = PASSAGES_ALL + 1 + mix(salt) % (n - PASSAGES_ALL);
+	}
+	return k;
+}
+
+static bool count_passages(struct sweep_run *run, struct sweep_case *c)
+{
+	c->action = ACT_COUNT;
+	c->chain[0].point = SKV_FAULT_N;
+	c->chain[0].nth = 1;
+	c->n_chain = 0;
+	return run_case(run, c);
+}
+
+static void sweep_passage(struct sweep_run *run, struct sweep_case *c, uint32_t turn)
+{
+	uint32_t k;
+
+	c->action = turn & 1 ? ACT_QUIET : ACT_KILL;
+	run_case(run, c);
+	if (run->full) {
+		c->action = turn & 1 ? ACT_KILL : ACT_QUIET;
+		run_case(run, c);
+	}
+	for (k = 0; k < SWEEP_TWIST_N; k++) {
+		if (!run->full && k != turn % SWEEP_TWIST_N)
+			continue;
+		/* A key that nobody reads and a value that must not change need no twist of it. */
+		c->twist = (enum sweep_twist)k;
+		c->action = turn / SWEEP_TWIST_N % 4 == 3 ? ACT_STOPKILL : ACT_STOP;
+		run_case(run, c);
+		if (run->full) {
+			c->action = c->action == ACT_STOP ? ACT_STOPKILL : ACT_STOP;
+			run_case(run, c);
+		}
+	}
+}
+
+void sweep_run_first(struct sweep_run *run)
+{
+	uint64_t nths[PASSAGES_ALL + 4], counts[SKV_FAULT_N];
+	const struct sweep_scenario *s;
+	uint32_t p, i, n, turn = 0;
+	uint64_t total;
+
+	for (s = sweep_scenarios; s->name; s++) {
+		struct sweep_case c = { .scenario = s };
+
+		if (!count_passages(run, &c))
+			continue;
+		memcpy(counts, run->board->plan[0].reached, sizeof(counts));
+		for (p = 0, total = 0; p < SKV_FAULT_N; p++)
+			total += counts[p];
+		if ((total == 0) != ((s->flags & SWEEP_PASSES_NONE) != 0))
+			skv_test_fail(__FILE__, __LINE__, "%s passes %llu points", s->name,
+				      (unsigned long long)total);
+		for (p = 0; p < SKV_FAULT_N; p++) {
+			n = passages(run, counts[p], p, nths);
+			for (i = 0; i < n; i++) {
+				c.chain[0].point = (enum skv_fault_point)p;
+				c.chain[0].nth = nths[i];
+				sweep_passage(run, &c, turn++);
+			}
+		}
+	}
+}
+
+/* After this death, one recoverer dies at each point that it passes; some of the next, too. */
+static void sweep_recovery(struct sweep_run *run, struct sweep_case *c, uint32_t depth)
+{
+	uint64_t nths[PASSAGES_ALL + 4], counts[SKV_FAULT_N];
+	uint32_t p, i, n;
+
+	c->n_chain = depth;
+	c->chain[depth].point = SKV_FAULT_N;
+	c->chain[depth].nth = 0;
+	if (!run_case(run, c))
+		return;
+	memcpy(counts, run->board->plan[depth].reached, sizeof(counts));
+	for (p = 0; p < SKV_FAULT_N; p++) {
+		n = passages(run, counts[p], p + c->chain[0].nth, nths);
+		for (i = 0; i < n; i++) {
+			uint32_t lot = mix((uint64_t)run->n_cases * 31 + p);
+
+			if (!run->full && run->board->killed_again[p] > 2 && lot % 8 != 0)
+				continue;
+			c->n_chain = depth;
+			c->chain[depth].point = (enum skv_fault_point)p;
+			c->chain[depth].nth = nths[i];
+			if (run_case(run, c) && depth < SWEEP_CHAIN_MAX - 1 && lot % 32 == 0)
+				sweep_recovery(run, c, depth + 1);
+		}
+	}
+}
+
+void sweep_run_again(struct sweep_run *run)
+{
+	uint64_t nths[PASSAGES_ALL + 4], counts[SKV_FAULT_N];
+	const struct sweep_scenario *s;
+	uint32_t p, i, n;
+
+	for (s = sweep_scenarios; s->name; s++) {
+		struct sweep_case c = { .scenario = s };
+
+		/* Recoverers must be attached before the victim acts. */
+		if ((s->flags & (SWEEP_CROWDED | SWEEP_FIRST)) || s->op.kind == SWEEP_CREATE)
+			continue;
+		if (!count_passages(run, &c))
+			continue;
+		memcpy(counts, run->board->plan[0].reached, sizeof(counts));
+		for (p = 0; p < SKV_FAULT_N; p++) {
+			n = passages(run, counts[p], p, nths);
+			for (i = 0; i < n; i++) {
+				if (!run->full && mix(run->n_cases * 7 + p) % 4 != 0)
+					continue;
+				c.action = ACT_KILL;
+				c.chain[0].point = (enum skv_fault_point)p;
+				c.chain[0].nth = nths[i];
+				sweep_recovery(run, &c, 1);
+			}
+		}
+	}
+}

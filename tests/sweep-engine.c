@@ -612,6 +612,8 @@ static bool run_director(struct sweep_run *run, director_fn *fn, const void *arg
 
 	memset(board->plan, 0, sizeof(board->plan));
 	memset(&board->haunt, 0, sizeof(board->haunt));
+	memset(board->many_plan, 0, sizeof(board->many_plan));
+	memset(board->many_done, 0, sizeof(board->many_done));
 	board->done = 0;
 	board->r = 0;
 	board->said = 0;
@@ -665,8 +667,6 @@ static bool run_case(struct sweep_run *run, const struct sweep_case *c)
 	good = run_director(run, direct_case, c, text);
 	if (!good)
 		return false;
-	if (getenv("SWEEP_DEBUG"))
-		fprintf(stderr, "fill %s %llu %llu\n", text, (unsigned long long)board->filled, (unsigned long long)board->fill_leaf_chunks);
 	/* Only what a case that was judged did, counts as swept. */
 	if (c->action == ACT_KILL || c->action == ACT_QUIET) {
 		board->killed[c->chain[0].point]++;
@@ -714,10 +714,16 @@ void sweep_run_end(struct sweep_run *run)
 			      run->n_failed, run->n_cases, run->first);
 }
 
+static void run_many(struct sweep_run *run, uint32_t round);
+
 void sweep_run_case(struct sweep_run *run, const char *text)
 {
 	struct sweep_case c;
 
+	if (strncmp(text, "many:", 5) == 0) {
+		run_many(run, (uint32_t)strtoul(text + 5, NULL, 10));
+		return;
+	}
 	if (!case_parse(text, &c))
 		skv_test_fail(__FILE__, __LINE__, "SKV_SWEEP_CASE=%s names no case", text);
 	run_case(run, &c);
@@ -841,7 +847,7 @@ void sweep_run_again(struct sweep_run *run)
 {
 	uint64_t nths[PASSAGES_ALL + 4], counts[SKV_FAULT_N];
 	const struct sweep_scenario *s;
-	uint32_t p, i, n;
+	uint32_t p, i, n, taken[SKV_FAULT_N] = { 0 };
 
 	for (s = sweep_scenarios; s->name; s++) {
 		struct sweep_case c = { .scenario = s };
@@ -855,8 +861,10 @@ void sweep_run_again(struct sweep_run *run)
 		for (p = 0; p < SKV_FAULT_N; p++) {
 			n = passages(run, counts[p], p, nths);
 			for (i = 0; i < n; i++) {
-				if (!run->full && mix(run->n_cases * 7 + p) % 4 != 0)
+				/* In a sample every point has its turn, and some have more. */
+				if (!run->full && taken[p] > 3 && mix(run->n_cases * 7 + p) % 4 != 0)
 					continue;
+				taken[p]++;
 				c.action = ACT_KILL;
 				c.chain[0].point = (enum skv_fault_point)p;
 				c.chain[0].nth = nths[i];
@@ -864,4 +872,184 @@ void sweep_run_again(struct sweep_run *run)
 			}
 		}
 	}
+}
+
+/* ---- several at once ------------------------------------------------------------------ */
+
+struct many {
+	uint32_t round;
+	uint32_t n; /* victims */
+};
+
+struct lot {
+	uint64_t state;
+};
+
+static uint32_t draw(struct lot *lot, uint32_t n)
+{
+	lot->state = lot->state * 6364136223846793005ull + 1442695040888963407ull;
+	return mix(lot->state) % n;
+}
+
+/* What each of them does; keys are their own, leaves and memory are shared. */
+struct member {
+	struct sweep_op op;
+	struct sweep_value value;
+	struct link at;
+	struct actor actor;
+	bool stopped;
+};
+
+static struct member members[SWEEP_MANY_MAX];
+
+static void member_run(struct sweep_world *w, const struct sweep_case *c, uint32_t n, int ready, int go)
+{
+	struct sweep_board *board = w->board;
+	struct member *m = &members[n];
+	struct shmkv *kv = child_attach(w);
+
+	(void)c;
+	child_ready(ready, go);
+	skv_fault_arm(&board->many_plan[n], m->at.point, m->at.nth, SKV_FAULT_STOP, NULL, NULL);
+	board->many_r[n] = sweep_run_op(w, &kv, &m->op, m->value);
+	skv_fault_arm(NULL, SKV_FAULT_N, 0, SKV_FAULT_NONE, NULL, NULL);
+	board->many_done[n] = 1;
+	if (kv)
+		shmkv_detach(kv);
+}
+
+static void member_draw(struct sweep_world *w, struct member *m, uint32_t n, struct lot *lot)
+{
+	static const enum sweep_op_kind kinds[] = { SWEEP_PUT, SWEEP_PUT, SWEEP_PUT, SWEEP_DEL,
+						    SWEEP_REPLACE, SWEEP_APPEND, SWEEP_TAKE,
+						    SWEEP_RECOVER };
+	static const uint32_t lens[] = { SWEEP_SMALL, SWEEP_SMALL, SWEEP_MEDIUM, SWEEP_WIDE,
+					 SWEEP_RUN };
+
+	m->op.kind = kinds[draw(lot, sizeof(kinds) / sizeof(kinds[0]))];
+	m->op.key = n * 3 + draw(lot, 3);
+	m->op.len = lens[draw(lot, sizeof(lens) / sizeof(lens[0]))];
+	m->value = sweep_bin(w, m->op.len);
+	/* Points that the operation does not pass let it end: they are among the living. */
+	m->at.point = (enum skv_fault_point)draw(lot, SKV_FAULT_N);
+	m->at.nth = 1 + draw(lot, 2);
+	if (draw(lot, 3) > 0) {
+		static const enum skv_fault_point common[] = {
+			SKV_FAULT_ALLOC_CLAIMED,  SKV_FAULT_CLAIM_CHUNK,
+			SKV_FAULT_SPAN_BODIES,	  SKV_FAULT_WRITE_COMPLETE,
+			SKV_FAULT_WRITE_LINKED,	  SKV_FAULT_SETTLE_BEFORE_FREE,
+			SKV_FAULT_REMOVE_UNLINKED, SKV_FAULT_LEAF_READY,
+			SKV_FAULT_LEAF_FREEZE,	  SKV_FAULT_LEAF_BUILD,
+			SKV_FAULT_LEAF_SWITCHED,  SKV_FAULT_SWEEP_BLOCK,
+		};
+
+		m->at.point = common[draw(lot, sizeof(common) / sizeof(common[0]))];
+	}
+}
+
+static void member_apply(struct sweep_world *w, uint32_t n)
+{
+	struct member *m = &members[n];
+	int want = 0;
+
+	if (!sweep_op_has_key(m->op.kind))
+		return;
+	if (w->board->many_done[n]) {
+		want = sweep_model_op(w, &m->op, m->value, true);
+		SWEEP_WANT(w, w->board->many_r[n], want);
+	} else if (n_commits(&w->board->many_plan[n]) > 0) {
+		sweep_model_op(w, &m->op, m->value, true);
+	}
+}
+
+static void direct_many(const void *arg, struct sweep_board *board, uint64_t seed)
+{
+	static const struct sweep_scenario nothing = { .name = "many" };
+	struct sweep_case c = { .scenario = &nothing, .action = ACT_QUIET };
+	static struct sweep_world world;
+	const struct many *many = arg;
+	struct lot lot = { seed * 1000003 + many->round };
+	struct sweep_world *w = &world;
+	uint32_t i, id, n_keys, n = many->n;
+	bool committed;
+	int status;
+
+	c.chain[0].point = SKV_FAULT_N;
+	world_begin(w, &c, board, seed);
+	snprintf(w->replay, sizeof(w->replay), "many:%u:%u", many->round, n);
+	w->opts.max_bytes = (uint64_t)3 << 20;
+	w->op.key = SWEEP_N_PLAIN - 1;
+	sweep_create(w);
+	n_keys = 8 + draw(&lot, 50);
+	for (id = 0; id < n_keys; id++)
+		sweep_put(w, w->kv, id, sweep_bin(w, draw(&lot, 8) ? SWEEP_SMALL : SWEEP_WIDE));
+
+	for (i = 0; i < n; i++) {
+		member_draw(w, &members[i], i, &lot);
+		members[i].actor = actor_start(w, &c, "victim", member_run, i);
+		actor_wait_ready(w, &members[i].actor);
+	}
+	/* Together, on however many processors there are. */
+	for (i = 0; i < n; i++)
+		actor_go(&members[i].actor);
+	for (i = 0; i < n; i++) {
+		status = actor_wait(w, &members[i].actor);
+		members[i].stopped = WIFSTOPPED(status);
+		if (!members[i].stopped)
+			want_exited(w, status, "a member");
+		else
+			w->deaths++;
+		member_apply(w, i);
+	}
+	sweep_battery(w, w->kv, w->op.key, true);
+
+	/* Some wake up, next to each other. */
+	for (i = 0; i < n; i++) {
+		if (!members[i].stopped || draw(&lot, 3) > 0)
+			continue;
+		members[i].stopped = false;
+		committed = n_commits(&board->many_plan[i]) > 0;
+		kill(members[i].actor.pid, SIGCONT);
+		want_exited(w, actor_wait(w, &members[i].actor), "a member that woke");
+		w->deaths--;
+		/* Its key is its own: what happened before it was stopped is in the model. */
+		if (committed)
+			SWEEP_WANT(w, board->many_r[i], 0);
+		else
+			member_apply(w, i);
+	}
+	for (i = 0; i < n; i++) {
+		if (members[i].stopped)
+			kill(members[i].actor.pid, SIGKILL);
+	}
+	for (i = 0; i < n; i++) {
+		if (members[i].stopped)
+			want_killed(w, actor_wait(w, &members[i].actor), "a member");
+	}
+	sweep_battery(w, w->kv, w->op.key, true);
+	if (draw(&lot, 2))
+		meet_newcomer(w, &c);
+	sweep_recover(w, w->kv, true);
+	sweep_verify(w, w->kv);
+	sweep_check(w, w->kv);
+	sweep_account(w, w->kv);
+	shmkv_detach(w->kv);
+	SWEEP_WANT(w, shmkv_unlink(w->name), 0);
+}
+
+static void run_many(struct sweep_run *run, uint32_t round)
+{
+	struct many many = { round, 1u << (round % 4) };
+	char text[64];
+
+	snprintf(text, sizeof(text), "many:%u", round);
+	run_director(run, direct_many, &many, text);
+}
+
+void sweep_run_many(struct sweep_run *run)
+{
+	uint32_t round, n = run->full ? 20000 : 240;
+
+	for (round = 0; round < n; round++)
+		run_many(run, round);
 }

@@ -76,6 +76,7 @@ struct sweep_op {
 };
 
 #define SWEEP_CHAIN_MAX 3u
+#define SWEEP_MANY_MAX 8u
 
 /* Shared by all processes of one run of the sweep. */
 struct sweep_board {
@@ -87,7 +88,8 @@ struct sweep_board {
 	/* of this case */
 	struct skv_fault_plan plan[1 + SWEEP_CHAIN_MAX]; /* the victim, then the recoverers */
 	struct skv_fault_plan haunt; /* whoever dies before the victim acts */
-	int32_t ready; /* the victim is attached and warm */
+	struct skv_fault_plan many_plan[SWEEP_MANY_MAX];
+	int32_t many_done[SWEEP_MANY_MAX], many_r[SWEEP_MANY_MAX];
 	int32_t done;
 	int32_t r; /* what its operation answered */
 	uint64_t removed;

@@ -105,9 +105,21 @@ static void every_point_of_recovery_is_survived(void)
 	want_swept(run.board->killed_again, "killed at inside recovery", recovery_passes);
 }
 
+static void several_die_at_once(void)
+{
+	struct sweep_run run;
+
+	sweep_run_begin(&run);
+	if (single_case(&run))
+		return;
+	sweep_run_many(&run);
+	sweep_run_end(&run);
+}
+
 const struct skv_test skv_tests_sweep[] = {
 	{ "sweep", "a process may die or stop at every point", every_point_is_survived, 300 },
 	{ "sweep", "a process that recovers may die at every point",
 	  every_point_of_recovery_is_survived, 300 },
+	{ "sweep", "several may stop, wake and die at once", several_die_at_once, 300 },
 	{ 0 },
 };

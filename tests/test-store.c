@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -191,6 +192,409 @@ static void large_values_of_a_hot_key_leave_no_memory_behind(void)
 	skv_segment_end(&hot.s);
 }
 
+/* ---- one key, many processes --------------------------------------------------------- */
+
+#define PROCS 4u
+
+/* What the processes of one test share, besides the segment. */
+struct team {
+	struct skv_segment s;
+	struct team_shared {
+		pthread_barrier_t start, done;
+		unsigned int winners[2];
+		uint64_t n, sum;
+		int stop;
+		uint8_t seen[100000];
+	} *shared;
+	uint64_t rounds, seed;
+	unsigned int me;
+};
+
+static void team_begin(struct team *team, uint64_t max_bytes)
+{
+	pthread_barrierattr_t attr;
+
+	memset(team, 0, sizeof(*team));
+	skv_segment_begin(&team->s, max_bytes);
+	team->shared = skv_shared(sizeof(*team->shared));
+	CHECK_EQ(pthread_barrierattr_init(&attr), 0);
+	CHECK_EQ(pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED), 0);
+	CHECK_EQ(pthread_barrier_init(&team->shared->start, &attr, PROCS), 0);
+	CHECK_EQ(pthread_barrier_init(&team->shared->done, &attr, PROCS), 0);
+}
+
+/* Runs @fn in every member of the team at once and waits for all. */
+static void team_run(struct team *team, void (*fn)(struct team *team, struct shmkv *kv))
+{
+	pid_t pid[PROCS];
+
+	for (team->me = 0; team->me < PROCS; team->me++) {
+		fflush(NULL);
+		pid[team->me] = fork();
+		CHECK(pid[team->me] >= 0);
+		if (pid[team->me] == 0) {
+			struct shmkv *kv = skv_segment_attach(&team->s, 0);
+
+			fn(team, kv);
+			CHECK(shmkv_detach(kv) == NULL);
+			_exit(0);
+		}
+	}
+	for (team->me = 0; team->me < PROCS; team->me++)
+		skv_test_wait_ok(pid[team->me]);
+}
+
+static void add_to_one(struct team *team, struct shmkv *kv)
+{
+	int64_t n, last = INT64_MIN;
+	uint64_t i;
+
+	for (i = 0; i < team->rounds; i++) {
+		CHECK_EQ(shmkv_incr(kv, KEY("n"), (int64_t)team->me + 1, 0, &n), 0);
+		/* It only rises. */
+		CHECK(n > last);
+		last = n;
+	}
+}
+
+static void increments_of_one_key_are_all_counted(void)
+{
+	struct team team;
+	int64_t n;
+
+	team_begin(&team, 2 * MIB);
+	team.rounds = 30000;
+	team_run(&team, add_to_one);
+	CHECK_EQ(shmkv_get_int(team.s.kv, KEY("n"), &n), 0);
+	CHECK_EQ(n, team.rounds * (1 + 2 + 3 + 4));
+	CHECK_EQ(skv_segment_count(team.s.kv), 1);
+	skv_segment_end(&team.s);
+}
+
+static void count_with_cas(struct team *team, struct shmkv *kv)
+{
+	struct shmkv_value value;
+	uint64_t i, token;
+	int r;
+
+	for (i = 0; i < team->rounds; i++) {
+		do {
+			CHECK_EQ(shmkv_get(kv, KEY("n"), NULL, 0, &value, &token), 0);
+			r = shmkv_cas(kv, KEY("n"), token, shmkv_int(value.i64 + 1), NULL);
+			CHECK(r == 0 || r == -ESTALE);
+		} while (r < 0);
+	}
+}
+
+static void counters_made_of_cas_lose_nothing(void)
+{
+	struct team team;
+	int64_t n;
+
+	team_begin(&team, 2 * MIB);
+	team.rounds = 10000;
+	CHECK_EQ(shmkv_put(team.s.kv, KEY("n"), shmkv_int(0), NULL), 0);
+	team_run(&team, count_with_cas);
+	CHECK_EQ(shmkv_get_int(team.s.kv, KEY("n"), &n), 0);
+	CHECK_EQ(n, team.rounds * PROCS);
+	skv_segment_end(&team.s);
+}
+
+static void race_for_one(struct team *team, struct shmkv *kv)
+{
+	struct team_shared *shared = team->shared;
+	struct shmkv_audit audit;
+	uint64_t i, key;
+	size_t len;
+	int r;
+
+	for (i = 0; i < team->rounds; i++) {
+		/* A few keys take turns, so that leaves are rebuilt on the way. */
+		key = i % 5;
+		pthread_barrier_wait(&shared->start);
+		r = shmkv_add(kv, &key, 8, shmkv_bin(payload, i % 300), NULL);
+		CHECK(r == 0 || r == -EEXIST);
+		__atomic_fetch_add(&shared->winners[0], r == 0, __ATOMIC_SEQ_CST);
+		pthread_barrier_wait(&shared->done);
+		if (team->me == 0) {
+			CHECK_EQ(shared->winners[0], 1);
+			if (i % 100 == 0) {
+				audit = skv_segment_check(kv);
+				CHECK_EQ(audit.keys, 1);
+			}
+			shared->winners[0] = 0;
+		}
+		CHECK_EQ(shmkv_exists(kv, &key, 8), 0);
+
+		pthread_barrier_wait(&shared->start);
+		if (i % 2)
+			r = shmkv_del(kv, &key, 8);
+		else
+			r = shmkv_take(kv, &key, 8, payload, sizeof(payload), &len);
+		CHECK(r == 0 || r == -ENOENT);
+		__atomic_fetch_add(&shared->winners[1], r == 0, __ATOMIC_SEQ_CST);
+		pthread_barrier_wait(&shared->done);
+		if (team->me == 0) {
+			CHECK_EQ(shared->winners[1], 1);
+			if (i % 100 == 0) {
+				audit = skv_segment_check(kv);
+				CHECK_EQ(audit.keys, 0);
+			}
+			shared->winners[1] = 0;
+		}
+		CHECK_EQ(shmkv_exists(kv, &key, 8), -ENOENT);
+	}
+}
+
+static void one_of_those_who_add_and_one_of_those_who_delete_wins(void)
+{
+	struct team team;
+
+	team_begin(&team, 2 * MIB);
+	team.rounds = 2000;
+	team_run(&team, race_for_one);
+	skv_segment_end(&team.s);
+}
+
+/* Without barriers: adds and deletes of one key may be at any point when others are. */
+static void add_and_delete_freely(struct team *team, struct shmkv *kv)
+{
+	uint64_t i, balance = 0;
+	int r;
+
+	for (i = 0; i < team->rounds; i++) {
+		r = shmkv_add(kv, KEY("k"), shmkv_bin(payload, i % 200), NULL);
+		CHECK(r == 0 || r == -EEXIST);
+		balance += r == 0;
+		r = shmkv_del(kv, KEY("k"));
+		CHECK(r == 0 || r == -ENOENT);
+		balance -= r == 0;
+	}
+	__atomic_fetch_add(&team->shared->sum, balance, __ATOMIC_SEQ_CST);
+}
+
+static void adds_and_deletes_of_one_key_balance(void)
+{
+	struct team team;
+	unsigned int round;
+
+	team_begin(&team, 2 * MIB);
+	team.rounds = 5000;
+	for (round = 0; round < 4; round++) {
+		team_run(&team, add_and_delete_freely);
+		CHECK_EQ(team.shared->sum, 0);
+		CHECK_EQ(skv_segment_check(team.s.kv).keys, 0);
+	}
+	skv_segment_end(&team.s);
+}
+
+static void give_and_take(struct team *team, struct shmkv *kv)
+{
+	struct team_shared *shared = team->shared;
+	uint64_t key, value, n = 0;
+	uint8_t buf[64];
+	struct shmkv_value v;
+	size_t len;
+	int r;
+
+	/* Two put numbered values under a few keys, only where there is none; two take. */
+	if (team->me < 2) {
+		while (n < team->rounds / 2) {
+			value = n * 2 + team->me;
+			key = value % 7;
+			r = shmkv_add(kv, &key, 8, shmkv_uint(value), NULL);
+			CHECK(r == 0 || r == -EEXIST);
+			n += r == 0;
+			if (r < 0)
+				sched_yield();
+		}
+		return;
+	}
+	for (key = 0; __atomic_load_n(&shared->n, __ATOMIC_SEQ_CST) < team->rounds;
+	     key = (key + 1) % 7) {
+		r = shmkv_take(kv, &key, 8, buf, sizeof(buf), &len);
+		if (r == -ENOENT) {
+			sched_yield();
+			continue;
+		}
+		CHECK_EQ(r, 0);
+		CHECK_EQ(shmkv_value_decode(buf, len, &v), 0);
+		CHECK(v.type == SHMKV_INT && v.u64 < team->rounds);
+		CHECK_EQ(__atomic_fetch_add(&shared->seen[v.u64], 1, __ATOMIC_SEQ_CST), 0);
+		__atomic_fetch_add(&shared->n, 1, __ATOMIC_SEQ_CST);
+	}
+}
+
+static void every_version_is_taken_exactly_once(void)
+{
+	struct team team;
+	uint64_t i;
+
+	team_begin(&team, 2 * MIB);
+	team.rounds = 20000;
+	team_run(&team, give_and_take);
+	CHECK_EQ(team.shared->n, team.rounds);
+	for (i = 0; i < team.rounds; i++)
+		CHECK_EQ(team.shared->seen[i], 1);
+	CHECK_EQ(skv_segment_count(team.s.kv), 0);
+	skv_segment_end(&team.s);
+}
+
+/* ---- scans and large reads while others write ------------------------------------------- */
+
+#define STAYING 3000u
+
+static void come_and_go(struct team *team, struct shmkv *kv)
+{
+	struct team_shared *shared = team->shared;
+	uint64_t i, key, state = team->seed + team->me;
+	struct shmkv_entry entry;
+	struct shmkv_scan *scan;
+	uint8_t *seen;
+	int r;
+
+	if (team->me > 0) {
+		while (!__atomic_load_n(&shared->stop, __ATOMIC_SEQ_CST)) {
+			key = STAYING + skv_random(&state) % 20000;
+			/* Staying keys get other values, too. */
+			if (skv_random(&state) % 4 == 0) {
+				key = skv_random(&state) % STAYING;
+				put_u64(kv, key, skv_random(&state) % 64);
+			} else if (skv_random(&state) % 2) {
+				r = shmkv_put(kv, &key, 8, shmkv_bin(payload, key % 100), NULL);
+				CHECK(r == 0 || r == -ENOSPC);
+			} else {
+				r = shmkv_del(kv, &key, 8);
+				CHECK(r == 0 || r == -ENOENT);
+			}
+		}
+		return;
+	}
+	seen = skv_alloc(STAYING + 20000);
+	for (i = 0; i < team->rounds; i++) {
+		memset(seen, 0, STAYING + 20000);
+		CHECK_EQ(shmkv_scan_begin(kv, 0, &scan), 0);
+		while ((r = shmkv_scan_next(scan, &entry)) == 1) {
+			CHECK_EQ(entry.key_len, 8);
+			memcpy(&key, entry.key, 8);
+			CHECK(key < STAYING + 20000);
+			/* Also what comes and goes is given once for one presence, and what a scan
+			 * gave once it can give again only if it went and came: not within one
+			 * stretch, so not at all, as its place does not change. */
+			CHECK_EQ(seen[key], 0);
+			seen[key] = 1;
+		}
+		CHECK_EQ(r, 0);
+		shmkv_scan_end(scan);
+		for (key = 0; key < STAYING; key++)
+			CHECK_EQ(seen[key], 1);
+	}
+	free(seen);
+	__atomic_store_n(&shared->stop, 1, __ATOMIC_SEQ_CST);
+}
+
+static void scans_are_right_while_others_come_and_go(void)
+{
+	struct team team;
+	uint64_t i;
+
+	team_begin(&team, 16 * MIB);
+	team.rounds = 40;
+	team.seed = skv_test_seed();
+	for (i = 0; i < STAYING; i++)
+		put_u64(team.s.kv, i, 10);
+	team_run(&team, come_and_go);
+	skv_segment_end(&team.s);
+}
+
+/* A value whose bytes all say how long it is. */
+static void put_uniform(struct shmkv *kv, uint8_t *buf, size_t len)
+{
+	memset(buf, (int)(len % 251), len);
+	CHECK_EQ(shmkv_put(kv, KEY("v"), shmkv_bin(buf, len), NULL), 0);
+}
+
+static void grow_and_shrink(struct team *team, struct shmkv *kv)
+{
+	struct team_shared *shared = team->shared;
+	uint64_t i, state = team->seed + team->me;
+	struct shmkv_value v;
+	uint8_t *buf = skv_alloc(200000);
+	size_t len, k;
+	void *got;
+	int r;
+
+	if (team->me < 2) {
+		while (!__atomic_load_n(&shared->stop, __ATOMIC_SEQ_CST)) {
+			/* Mostly small, at times larger than every slab. */
+			len = (size_t)1 << skv_random(&state) % 18;
+			put_uniform(kv, buf, skv_random(&state) % len + 1);
+		}
+	} else {
+		for (i = 0; i < team->rounds; i++) {
+			r = shmkv_get_alloc(kv, KEY("v"), &got, &len, NULL);
+			if (r == -EAGAIN)
+				continue;
+			CHECK_EQ(r, 0);
+			CHECK_EQ(shmkv_value_decode(got, len, &v), 0);
+			CHECK_EQ(v.type, SHMKV_BIN);
+			for (k = 0; k < v.len; k++)
+				CHECK_EQ(((const uint8_t *)v.data)[k], v.len % 251);
+			free(got);
+		}
+		__atomic_store_n(&shared->stop, 1, __ATOMIC_SEQ_CST);
+	}
+	free(buf);
+}
+
+static void large_reads_are_whole_while_the_value_grows_and_shrinks(void)
+{
+	struct team team;
+
+	team_begin(&team, 16 * MIB);
+	team.rounds = 5000;
+	team.seed = skv_test_seed();
+	put_uniform(team.s.kv, payload, 10);
+	team_run(&team, grow_and_shrink);
+	memset(payload, 0, sizeof(payload));
+	skv_segment_end(&team.s);
+}
+
+static void write_or_clear(struct team *team, struct shmkv *kv)
+{
+	uint64_t i, key, removed, inserted = 0, state = team->seed + team->me;
+	int r;
+
+	for (i = 0; i < team->rounds; i++) {
+		if (team->me == 0) {
+			CHECK_EQ(shmkv_clear(kv, &removed), 0);
+			__atomic_fetch_sub(&team->shared->sum, removed, __ATOMIC_SEQ_CST);
+			continue;
+		}
+		for (r = 0; r < 200; r++) {
+			key = skv_random(&state) % 5000;
+			if (shmkv_add(kv, &key, 8, shmkv_bin(payload, key % 90), NULL) == 0)
+				inserted++;
+		}
+	}
+	__atomic_fetch_add(&team->shared->sum, inserted, __ATOMIC_SEQ_CST);
+}
+
+static void clear_removes_each_key_once_beside_writers(void)
+{
+	struct team team;
+
+	team_begin(&team, 8 * MIB);
+	team.rounds = 100;
+	team.seed = skv_test_seed();
+	team_run(&team, write_or_clear);
+	/* Inserted minus removed, over all processes, is what is left. */
+	CHECK_EQ(skv_segment_count(team.s.kv), team.shared->sum);
+	CHECK_EQ(shmkv_clear(team.s.kv, &team.rounds), 0);
+	CHECK_EQ(team.rounds, team.shared->sum);
+	skv_segment_end(&team.s);
+}
+
 /* ---- table ------------------------------------------------------------------------ */
 
 const struct skv_test skv_tests_store[] = {
@@ -201,5 +605,17 @@ const struct skv_test skv_tests_store[] = {
 	  check_and_layout_are_safe_while_a_map_grows, 60 },
 	{ "others", "large values of a hot key leave no memory behind",
 	  large_values_of_a_hot_key_leave_no_memory_behind, 60 },
+	{ "one key", "increments are all counted", increments_of_one_key_are_all_counted, 60 },
+	{ "one key", "counters made of cas lose nothing", counters_made_of_cas_lose_nothing, 60 },
+	{ "one key", "one of those who add and one of those who delete wins",
+	  one_of_those_who_add_and_one_of_those_who_delete_wins, 60 },
+	{ "one key", "adds and deletes balance", adds_and_deletes_of_one_key_balance, 60 },
+	{ "one key", "every version is taken exactly once", every_version_is_taken_exactly_once, 60 },
+	{ "others", "scans are right while others come and go",
+	  scans_are_right_while_others_come_and_go, 60 },
+	{ "others", "large reads are whole while the value grows and shrinks",
+	  large_reads_are_whole_while_the_value_grows_and_shrinks, 60 },
+	{ "others", "clear removes each key once beside writers",
+	  clear_removes_each_key_once_beside_writers, 60 },
 	{ 0 },
 };

@@ -18,6 +18,12 @@ static void string_copy(void *dst, const void *src, size_t len)
 	 * holds still; plain memcpy would permit both. */
 	__asm__ __volatile__("rep movsb" : "+D"(dst), "+S"(src), "+c"(len) : : "memory");
 }
+/* The loads of a string instruction are not promised to come before later loads: the second
+ * look at a version must not overtake them. Costs nothing at these lengths. */
+static void string_loads_done(void)
+{
+	__asm__ __volatile__("lfence" : : : "memory");
+}
 #endif
 
 static uint64_t load_bytes(const unsigned char *p, size_t len)
@@ -39,6 +45,7 @@ void skv_copy_from_shared(void *dst, const void *src, size_t len)
 #ifdef HAVE_STRING_COPY
 	if (len > COPY_WORDS_MAX) {
 		string_copy(dst, src, len);
+		string_loads_done();
 		return;
 	}
 #endif
@@ -85,6 +92,7 @@ void skv_copy_shared(void *dst, const void *src, size_t len)
 
 #ifdef HAVE_STRING_COPY
 	string_copy(dst, src, len);
+	string_loads_done();
 	(void)d;
 	(void)s;
 #else

@@ -316,8 +316,13 @@ bool skv_arena_undismantle(struct skv_writer *writer, uint64_t head, struct skv_
 			return false;
 		skv_block_cas(map, off, word, skv_block_free_word(map, off, gen));
 	}
-	return skv_cell_cas(skv_chunk_cell(map, head), seen, seen.v + 1,
-			    skv_chunk_word(SKV_CHUNK_SLAB, class, 0, skv_chunk_arg(seen.w)));
+	if (!skv_cell_cas(skv_chunk_cell(map, head), seen, seen.v + 1,
+			  skv_chunk_word(SKV_CHUNK_SLAB, class, 0, skv_chunk_arg(seen.w))))
+		return false;
+	/* Searches that passed by while it was no slab say nothing any more. */
+	skv_arena_hint_set(map, class, head, 0);
+	skv_add_relaxed(&skv_super(map)->n_freed, 1);
+	return true;
 }
 
 /* The hints of a slab that is no more; those set by late comers are stale and harmless. */

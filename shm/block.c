@@ -153,12 +153,13 @@ bool skv_block_settle(struct skv_writer *writer, uint64_t off, uint64_t stamp)
 
 bool skv_block_announced(const struct skv_writer *self, uint64_t off, uint64_t len)
 {
-	uint32_t i, n = skv_contexts_ready(self->map);
 	const struct skv_context *ctx;
+	uint32_t i, n;
 	uint64_t a;
 
-	/* [announced.scan] */
+	/* [announced.scan] Also how many contexts there are is read after the fence. */
 	skv_fence_seq();
+	n = skv_contexts_ready(self->map);
 	for (i = 0; i < n; i++) {
 		ctx = skv_context_at(self->map, i);
 		/* Our own words are known to us; those of the dead thread that we act for and of a

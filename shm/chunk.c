@@ -53,8 +53,9 @@
 /* 128 KiB: about 15 us to reserve and clear. */
 #define GROW_CHUNKS 8u
 
-/* How often a run that lost its place to another claim looks again before it gives up. */
-#define CLAIM_TRIES 16u
+/* How often a claim that met another one looks again before it gives up: of any overlapping
+ * claims one succeeds, and a claim that stands for longer is that of somebody stopped. */
+#define CLAIM_TRIES 4u
 
 static bool change(const struct skv_map *map, uint64_t chunk, struct skv_cell seen, uint64_t w)
 {
@@ -168,6 +169,9 @@ void skv_chunk_unclaim(struct skv_writer *writer, uint64_t first, uint64_t n)
 			n_free++;
 	}
 	count_free(map, first, (int64_t)n_free);
+	/* Who met the claim and gave up may look again. */
+	if (n_free > 0)
+		skv_add_relaxed(&skv_super(map)->n_freed, 1);
 	clear_intent(writer);
 }
 
@@ -201,10 +205,14 @@ static bool claim_between(struct skv_writer *writer, uint64_t n, uint64_t from, 
 {
 	const struct skv_map *map = writer->map;
 	uint64_t i, start = from, busy;
+	uint32_t state;
 
 	for (i = from; i < to; i++) {
-		if (skv_chunk_state(skv_load_relaxed(&skv_chunk_cell(map, i)->w)) !=
-		    SKV_CHUNK_FREE) {
+		state = skv_chunk_state(skv_load_relaxed(&skv_chunk_cell(map, i)->w));
+		if (state != SKV_CHUNK_FREE) {
+			/* Perhaps of somebody who will roll back. */
+			if (state == SKV_CHUNK_CLAIMED)
+				*ret_conflict = true;
 			start = i + 1;
 			continue;
 		}

@@ -35,6 +35,9 @@ static inline uint64_t skv_dir_word(uint64_t kind, uint64_t leaf)
 	return kind | (leaf << SKV_DIR_LEAF_SHIFT);
 }
 
+/* Have the pages of this cell been reserved? */
+bool skv_directory_is_ready(const struct skv_map *map, uint32_t level, uint32_t idx);
+
 int skv_directory_route_slow(const struct skv_map *map, struct skv_place place,
 			     struct skv_route *ret_route);
 
@@ -53,7 +56,12 @@ static inline int skv_directory_route(const struct skv_map *map, struct skv_plac
 	struct skv_cell *cell;
 	uint64_t w;
 
-	if (__builtin_expect(level > map->region.geo.level_max, 0))
+	/* Who cannot write trusts nobody: a page that was not reserved must not be touched. */
+	if (__builtin_expect(level > map->region.geo.level_max ||
+				     (map->region.read_only &&
+				      !skv_directory_is_ready(map, level,
+							      skv_place_index(place, level))),
+			     0))
 		return skv_directory_route_slow(map, place, ret_route);
 	ret_route->depth = level;
 	ret_route->idx = skv_place_index(place, level);
@@ -80,9 +88,6 @@ static inline bool skv_route_holds(const struct skv_route *route)
  * @depth, @idx: the left child's cell; the right one follows it
  */
 int skv_directory_prepare(struct skv_map *map, uint32_t depth, uint32_t idx);
-
-/* Have the pages of this cell been reserved? */
-bool skv_directory_is_ready(const struct skv_map *map, uint32_t level, uint32_t idx);
 
 /* Tell where look-ups begin best, after the leaf of this cell was split. A hint. */
 void skv_directory_note_split(struct skv_map *map, uint32_t depth, uint32_t idx);

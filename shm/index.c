@@ -320,7 +320,7 @@ static void draft_drop(struct skv_writer *writer, struct draft *draft)
 		/* Our own intent announces it, and nobody else can know the stamp. */
 		skv_fence_seq();
 		skv_block_settle(writer, draft->off, draft->stamp);
-		skv_store_release(&writer->ctx->new_off, 0);
+		skv_arena_withdraw(writer, &writer->ctx->new_off, draft->off);
 	}
 	draft->off = 0;
 }
@@ -397,7 +397,6 @@ static void clear_intents(struct skv_writer *writer)
 /* The draft is linked, and since then anybody may have unlinked it again. */
 static void draft_release(struct skv_writer *writer, const struct draft *draft)
 {
-	skv_store_release(&writer->ctx->old_off, 0);
 	skv_arena_withdraw(writer, &writer->ctx->new_off, draft->off);
 }
 
@@ -406,7 +405,9 @@ static void bump(uint64_t *counter)
 	skv_store_relaxed(counter, skv_load_relaxed(counter) + 1);
 }
 
-/* The old record is somebody else's affair: the slot was not ours to change. */
+/* The old record is settled, or somebody else's affair because the slot was not ours to
+ * change. Also the one who freed it withdraws: its own look at who else announces the record
+ * and theirs at its announcement may both have left the head of a large one standing. */
 static void withdraw_old(struct skv_writer *writer, uint64_t off)
 {
 	skv_arena_withdraw(writer, &writer->ctx->old_off, off);
@@ -433,6 +434,7 @@ static enum attempt link_over(struct skv_writer *writer, struct skv_place place,
 	settle_old(writer, found->off, old_stamp);
 	SKV_FAULT(WRITE_SETTLED);
 	bump(&writer->ctx->updates);
+	withdraw_old(writer, found->off);
 	draft_release(writer, draft);
 	return DONE;
 
@@ -705,7 +707,7 @@ static bool unlink_slot(struct skv_writer *writer, const struct skv_route *route
 	settle_old(writer, off, stamp);
 	SKV_FAULT(REMOVE_SETTLED);
 	bump(&writer->ctx->deletes);
-	skv_store_release(&writer->ctx->old_off, 0);
+	withdraw_old(writer, off);
 	return true;
 }
 
@@ -775,10 +777,12 @@ int skv_index_clear_leaf(struct skv_writer *writer, const struct skv_route *rout
 {
 	struct skv_leaf *leaf = skv_leaf_at(writer->map, route->leaf);
 	struct skv_cell seen;
-	uint32_t i;
+	uint32_t i, tries = 0;
 	int r;
 
 	for (i = 0; i < SKV_LEAF_SLOTS;) {
+		if (++tries > SKV_LEAF_SLOTS + RETRIES)
+			return -EBADMSG; /* a slot names what is not allocated, and stays so */
 		seen = skv_cell_read(&leaf->slots[i]);
 		skv_fence_acquire();
 		if (!skv_route_holds(route))

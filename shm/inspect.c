@@ -8,15 +8,20 @@
 #include <stdio.h>
 #include <string.h>
 
-static uint64_t counters_sum(const struct skv_map *map)
+struct changes {
+	uint64_t inserts, deletes;
+};
+
+static struct changes changes_sum(const struct skv_map *map)
 {
 	uint32_t i, n = skv_contexts_ready(map);
+	struct changes sum = { 0, 0 };
 	const struct skv_context *ctx;
-	uint64_t sum = 0;
 
 	for (i = 0; i < n; i++) {
 		ctx = skv_context_at(map, i);
-		sum += skv_load_relaxed(&ctx->inserts) - skv_load_relaxed(&ctx->deletes);
+		sum.inserts += skv_load_relaxed(&ctx->inserts);
+		sum.deletes += skv_load_relaxed(&ctx->deletes);
 	}
 	return sum;
 }
@@ -28,7 +33,8 @@ static uint64_t count_base(const struct skv_map *map)
 
 uint64_t skv_inspect_count(const struct skv_map *map)
 {
-	uint64_t count = counters_sum(map) + count_base(map);
+	struct changes sum = changes_sum(map);
+	uint64_t count = sum.inserts - sum.deletes + count_base(map);
 
 	/* Deaths inside a delete can make the sum run below zero. */
 	return (int64_t)count < 0 ? 0 : count;
@@ -75,19 +81,24 @@ static bool others_write(const struct skv_map *map, const struct skv_writer *sel
 
 void skv_inspect_recount(struct skv_map *map, const struct skv_writer *self, int64_t *ret_fix)
 {
-	uint64_t base = count_base(map), before, live, leaves;
+	uint64_t base = count_base(map), count, live, leaves;
+	struct changes before, after;
 
 	*ret_fix = 0;
 	if (others_write(map, self))
 		return;
-	before = counters_sum(map);
+	before = changes_sum(map);
 	live = count_slots(map, &leaves);
 	skv_fence_acquire();
-	if (others_write(map, self) || counters_sum(map) != before)
+	/* Both sums: a key deleted behind the walk and one inserted ahead of it cancel out. */
+	after = changes_sum(map);
+	if (others_write(map, self) || after.inserts != before.inserts ||
+	    after.deletes != before.deletes)
 		return;
-	if (live - before != base &&
-	    skv_cas((uint64_t *)&skv_super(map)->count_base, base, live - before))
-		*ret_fix = (int64_t)(live - before - base);
+	count = after.inserts - after.deletes;
+	if (live - count != base &&
+	    skv_cas((uint64_t *)&skv_super(map)->count_base, base, live - count))
+		*ret_fix = (int64_t)(live - count - base);
 }
 
 static void count_chunks(const struct skv_map *map, struct shmkv_info *info)
@@ -285,7 +296,7 @@ static int list_chunks(struct lister *lister)
 				(skv_block_load(map, off) & SKV_BLOCK_STATE_MASK) == SKV_BLOCK_ALLOC;
 		} else if (state == SKV_CHUNK_FREE) {
 			/* Neighbouring free chunks are one line. */
-			for (n = 1; skv_chunks_are_ready(map, i, n + 1); n++) {
+			for (n = 1; i + n != ready.low && i + n < map->region.geo.n_chunks; n++) {
 				if (skv_chunk_state(skv_load_relaxed(
 					    &skv_chunk_cell(map, i + n)->w)) != SKV_CHUNK_FREE)
 					break;

@@ -166,6 +166,8 @@ static bool leaf_free(struct skv_writer *writer, uint32_t leaf, struct skv_cell 
 	}
 	skv_arena_hint_set(map, SKV_CLASS_LEAF, leaf / SKV_LEAVES_PER_CHUNK,
 			   leaf % SKV_LEAVES_PER_CHUNK);
+	if (skv_load_relaxed(&skv_super(map)->low_memory))
+		skv_add_relaxed(&skv_super(map)->n_freed, 1);
 	return true;
 }
 
@@ -250,6 +252,7 @@ static bool claim_searching(struct skv_writer *writer, uint32_t n, bool reserved
 {
 	struct skv_map *map = writer->map;
 	struct skv_ready ready = skv_chunks_ready(map);
+	struct skv_cell seen;
 	uint64_t i;
 	uint32_t j;
 
@@ -259,6 +262,10 @@ static bool claim_searching(struct skv_writer *writer, uint32_t n, bool reserved
 			continue;
 		for (j = 0; j < SKV_LEAVES_PER_CHUNK; j++) {
 			*ret_leaf = (uint32_t)i * SKV_LEAVES_PER_CHUNK + j;
+			/* Replaced and unnamed, its last helper stopped or dead: free it for them. */
+			seen = skv_cell_read(&skv_leaf_at(map, *ret_leaf)->header);
+			if (skv_leaf_state(seen.w) == SKV_LEAF_FORWARD)
+				skv_leaf_finish_life(writer, *ret_leaf, seen.v);
 			if (leaf_claim(writer, *ret_leaf, n, reserved))
 				return true;
 		}

@@ -23,7 +23,8 @@ struct skv_map {
 	bool joined;
 	struct skv_hash_key hash;
 	uint64_t serial;            /* tells handles of one process apart, never reused */
-	uint64_t chunks_seen;       /* chunks_ready as it was read last */
+	uint64_t chunks_seen;       /* chunks_ready as some thread has read it */
+	bool owes;                  /* a dead context came to us that could not be recovered */
 	struct skv_writer *writers; /* all of this handle, pushed at the head */
 };
 
@@ -100,10 +101,13 @@ static inline bool skv_chunk_is_ready(const struct skv_map *map, uint64_t chunk)
 {
 	uint64_t *seen = (uint64_t *)(uintptr_t)&map->chunks_seen;
 	struct skv_ready ready = skv_ready_of(map, skv_load_relaxed(seen));
+	uint64_t word;
 
 	if (__builtin_expect(chunk >= ready.low && chunk < ready.high, 0)) {
-		skv_store_relaxed(seen, skv_load_acquire(&skv_super(map)->chunks_ready));
-		ready = skv_ready_of(map, skv_load_relaxed(seen));
+		word = skv_load_acquire(&skv_super(map)->chunks_ready);
+		/* Another thread may store an older word; we decide by what we have read. */
+		skv_store_relaxed(seen, word);
+		ready = skv_ready_of(map, word);
 	}
 	return chunk < ready.low || (chunk >= ready.high && chunk < map->region.geo.n_chunks);
 }

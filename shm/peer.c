@@ -252,7 +252,9 @@ int skv_peer_join(struct skv_region *region, struct skv_peer *ret_peer)
 	/* A file system that maps another file than it opened (stacked ones) lost the lock. */
 	r = byte_is_locked(region, idx);
 	if (r != 1) {
-		skv_cas(&slot->state, state_word(SKV_PROCESS_LIVE, incarnation),
+		/* What was inherited is not recovered: leave the slot as the dead one did. */
+		if (n < region->geo.n_processes)
+			skv_cas(&slot->state, state_word(SKV_PROCESS_LIVE, incarnation),
 			state_word(SKV_PROCESS_FREE, incarnation + 1));
 		return r == 0 ? -EOPNOTSUPP : -EIO;
 	}

@@ -60,6 +60,7 @@ struct victim {
 	struct skv_context *ctx;
 	uint32_t idx;
 	uint64_t owner;
+	uint64_t named[2]; /* blocks that its intents name */
 };
 
 static bool still_dead(void *arg)
@@ -189,6 +190,8 @@ static int settle_context(struct skv_writer *writer, struct victim *victim,
 	uint64_t old_stamp = skv_load_acquire(&victim->ctx->old_stamp);
 	int r;
 
+	victim->named[0] = new_off & ~SKV_INTENT_COMPLETE;
+	victim->named[1] = old_off;
 	if (!still_dead(victim))
 		return 0;
 	writer->acting_for = (int32_t)victim->idx;
@@ -208,6 +211,25 @@ static int settle_context(struct skv_writer *writer, struct victim *victim,
 	}
 	writer->acting_for = -1;
 	return r;
+}
+
+/*
+ * The dead one's announcements are gone with its context. Who freed a large record that they
+ * named has left its head standing because of them.
+ */
+static void finish_named(struct skv_writer *writer, const struct victim *victim)
+{
+	struct skv_map *map = writer->map;
+	uint64_t rel;
+	uint32_t k;
+
+	skv_fence_seq();
+	for (k = 0; k < 2; k++) {
+		rel = victim->named[k] - map->region.geo.chunk_off;
+		if (victim->named[k] >= map->region.geo.chunk_off && rel % SKV_CHUNK_BYTES == 0 &&
+		    skv_chunk_is_ready(map, rel / SKV_CHUNK_BYTES))
+			skv_arena_finish_run(writer, rel / SKV_CHUNK_BYTES);
+	}
 }
 
 static bool owned_by(const struct victim *victim, uint32_t process)
@@ -239,6 +261,7 @@ static bool reap_process(struct skv_writer *writer, uint32_t process, uint64_t s
 		    report)
 			report->contexts++;
 		SKV_FAULT(REAP_FREED);
+		finish_named(writer, &victim);
 	}
 	SKV_FAULT(REAP_DONE);
 	if (!skv_peer_bury(&map->region, process, state))
@@ -273,10 +296,14 @@ static bool adopt(struct skv_map *map, struct victim *victim)
 		return false;
 	SKV_FAULT(ADOPTED);
 	victim->owner = writer->owner;
-	/* Undecided now (no memory, endless contention): it stays ours and unused, and is
-	 * recovered when this process has ended. */
-	if (settle_context(writer, victim, NULL) < 0)
+	/* Undecided now (no memory, endless contention): it stays ours and unused. We owe its
+	 * recovery, so our slot is left as if we had died, and the next process does it. */
+	if (settle_context(writer, victim, NULL) < 0) {
+		__atomic_store_n(&map->owes, true, __ATOMIC_RELAXED);
 		return false;
+	}
+	skv_arena_withdraw(writer, &writer->ctx->new_off, victim->named[0]);
+	skv_arena_withdraw(writer, &writer->ctx->old_off, victim->named[1]);
 	skv_writer_offer(writer);
 	return true;
 }
@@ -337,6 +364,7 @@ int skv_recover_inherited(struct skv_map *map)
 			break;
 		skv_cas(&victim.ctx->owner, victim.owner, skv_owner_word(victim.owner, -1));
 		SKV_FAULT(REAP_FREED);
+		finish_named(writer, &victim);
 	}
 	skv_writer_exit(writer);
 	return r;

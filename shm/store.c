@@ -63,8 +63,10 @@ static int map_join(struct skv_map *map)
 	map->joined = true;
 	if (map->peer.inherited) {
 		r = skv_recover_inherited(map);
-		if (r < 0)
+		if (r < 0) {
+			map->owes = true;
 			return r;
+		}
 	}
 	grow_reserve(map);
 	/* No context or no memory for one: attaching works, and the first write says why it
@@ -83,7 +85,8 @@ static void map_free(struct skv_map *map)
 	for (writer = map->writers; writer; writer = writer->next)
 		skv_arena_flush(writer);
 	skv_writer_release_all(map);
-	if (map->joined)
+	/* A slot without its lock is what the next process recovers. */
+	if (map->joined && !map->owes)
 		skv_peer_leave(&map->region, &map->peer);
 	skv_region_detach(&map->region);
 	free(map);
@@ -177,7 +180,7 @@ static int writer_enter(struct skv_map *map, enum skv_doing doing, struct skv_wr
 		return -EROFS;
 	r = skv_writer_enter(map, doing, ret_writer);
 	/* Ends: each turn makes one context of the dead ours, or there is none. */
-	while (r == -EUSERS && skv_recover_adopt(map))
+	while ((r == -EUSERS || r == -ENOSPC) && skv_recover_adopt(map))
 		r = skv_writer_enter(map, doing, ret_writer);
 	return r;
 }

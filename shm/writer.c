@@ -63,7 +63,9 @@ static void thread_ends(void *arg)
 
 	(void)arg;
 	for (i = 0; i < TLS_SLOTS; i++) {
-		if (tls[i].writer)
+		/* A thread that was cancelled inside a call leaves its context as it is: the process
+		 * still owns it, and it is recovered when the process has ended. */
+		if (tls[i].writer && !tls[i].writer->busy)
 			put_back(tls[i].writer, tls[i].serial);
 		tls[i].writer = NULL;
 		tls[i].serial = 0;

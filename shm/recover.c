@@ -60,7 +60,7 @@ struct victim {
 	struct skv_context *ctx;
 	uint32_t idx;
 	uint64_t owner;
-	uint64_t named[2]; /* blocks that its intents name */
+	uint64_t named[3]; /* blocks that it announces: new, old, aux */
 };
 
 static bool still_dead(void *arg)
@@ -192,6 +192,7 @@ static int settle_context(struct skv_writer *writer, struct victim *victim,
 
 	victim->named[0] = new_off & ~SKV_INTENT_COMPLETE;
 	victim->named[1] = old_off;
+	victim->named[2] = skv_load_acquire(&victim->ctx->aux_off);
 	if (!still_dead(victim))
 		return 0;
 	writer->acting_for = (int32_t)victim->idx;
@@ -224,7 +225,7 @@ static void finish_named(struct skv_writer *writer, const struct victim *victim)
 	uint32_t k;
 
 	skv_fence_seq();
-	for (k = 0; k < 2; k++) {
+	for (k = 0; k < 3; k++) {
 		rel = victim->named[k] - map->region.geo.chunk_off;
 		if (victim->named[k] >= map->region.geo.chunk_off && rel % SKV_CHUNK_BYTES == 0 &&
 		    skv_chunk_is_ready(map, rel / SKV_CHUNK_BYTES))
@@ -304,6 +305,7 @@ static bool adopt(struct skv_map *map, struct victim *victim)
 	}
 	skv_arena_withdraw(writer, &writer->ctx->new_off, victim->named[0]);
 	skv_arena_withdraw(writer, &writer->ctx->old_off, victim->named[1]);
+	skv_arena_withdraw(writer, &writer->ctx->aux_off, victim->named[2]);
 	skv_writer_offer(writer);
 	return true;
 }

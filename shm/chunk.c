@@ -448,6 +448,7 @@ uint64_t skv_chunk_recover(struct skv_writer *writer, uint32_t context, uint64_t
 			continue;
 		if (!still(arg))
 			break;
+		SKV_FAULT(REAP_LATE);
 		if (change(map, first + i, seen, SKV_CHUNK_FREE))
 			n_free++;
 		SKV_FAULT(RECOVER_CHUNK);

@@ -51,8 +51,8 @@
  *  block claimed, phase 0 (WRITE_CLAIMED)              private block            reaper: settle
  *  complete, before the slot (WRITE_COMPLETE)          private block            reaper: not
  *                                                                               linked, settle
- *  old announced (WRITE_OLD, REMOVE_OLD)               nothing                  reaper: old is
- *                                                                               linked, leave it
+ *  old announced (WRITE_OLD, REMOVE_OLD), the guard    nothing                  reaper: old is
+ *  seen to hold (WRITE_GUARDED, REMOVE_GUARDED)                                 linked, leave it
  *  slot changed, the commit (WRITE_LINKED,             the new value; old block reaper: new is
  *  REMOVE_UNLINKED)                                    not freed                linked, old is
  *                                                                               not: settle it
@@ -426,6 +426,7 @@ static enum attempt link_over(struct skv_writer *writer, struct skv_place place,
 	skv_fence_acquire();
 	if (!skv_route_holds(route))
 		goto lost;
+	SKV_FAULT(WRITE_GUARDED);
 	/* [write.publish] release, pairs with [slot.read]: the record first, then the way to it. */
 	if (!skv_cell_cas(found->slot, found->seen, skv_slot_next_v(found->seen.v, place),
 			  skv_slot_live_w(draft->off, place)))
@@ -450,6 +451,7 @@ static enum attempt link_new(struct skv_writer *writer, struct skv_place place,
 	skv_fence_acquire();
 	if (!skv_route_holds(route))
 		return AGAIN;
+	SKV_FAULT(WRITE_GUARDED);
 	/* [write.publish] */
 	if (!skv_cell_cas(found->slot, found->seen, skv_slot_next_v(found->seen.v, place),
 			  skv_slot_live_w(draft->off, place)))
@@ -697,18 +699,22 @@ static bool unlink_slot(struct skv_writer *writer, const struct skv_route *route
 		return false;
 	SKV_FAULT(REMOVE_OLD);
 	skv_fence_acquire();
-	if (!skv_route_holds(route) ||
-	    !skv_cell_cas(slot, seen, skv_slot_next_v(seen.v, skv_slot_place(seen.v, seen.w)),
-			  SKV_SLOT_DEAD)) {
-		withdraw_old(writer, off);
-		return false;
-	}
+	if (!skv_route_holds(route))
+		goto lost;
+	SKV_FAULT(REMOVE_GUARDED);
+	if (!skv_cell_cas(slot, seen, skv_slot_next_v(seen.v, skv_slot_place(seen.v, seen.w)),
+			  SKV_SLOT_DEAD))
+		goto lost;
 	SKV_FAULT(REMOVE_UNLINKED);
 	settle_old(writer, off, stamp);
 	SKV_FAULT(REMOVE_SETTLED);
 	bump(&writer->ctx->deletes);
 	withdraw_old(writer, off);
 	return true;
+
+lost:
+	withdraw_old(writer, off);
+	return false;
 }
 
 int skv_index_remove(struct skv_writer *writer, const struct skv_key *key, struct skv_sink *sink)

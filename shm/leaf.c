@@ -57,7 +57,8 @@
  *
  * Rule of every late step (R3, R5, R6, R7): read the target, then see that S is still
  * FORWARD in life g, then compare-and-swap the target by its version. If S is, the target is in
- * the state that this replacement knows (RULE P), so its version cannot match later.
+ * the state that this replacement knows (RULE P), so its version cannot match later. A process
+ * that stops between the second and the third (LEAF_LATE) wakes to a compare-and-swap that fails.
  *
  * Why RULE P: if a child could be replaced and recycled while its parent is still FORWARD, a
  * helper that slept in R5 would find an EMPTY slot in the recycled leaf, find its source
@@ -377,6 +378,7 @@ static void finish(struct skv_writer *writer, uint32_t leaf, struct skv_cell hea
 		if (skv_dir_kind(seen.w) == SKV_DIR_LEAF && skv_dir_leaf(seen.w) == leaf) {
 			if (!in_life(map, leaf, header.v))
 				return;
+			SKV_FAULT(LEAF_LATE);
 			/* [finish.switch] */
 			skv_cell_cas(cell, seen, seen.v + 1,
 				     skv_dir_word(SKV_DIR_LEAF, skv_leaf_child(header.w, 0)));
@@ -391,6 +393,7 @@ static void finish(struct skv_writer *writer, uint32_t leaf, struct skv_cell hea
 				continue;
 			if (!in_life(map, leaf, header.v))
 				return;
+			SKV_FAULT(LEAF_LATE);
 			skv_cell_cas(child_cell[k], seen, seen.v + 1,
 				     skv_dir_word(SKV_DIR_UNBORN, skv_leaf_child(header.w, k)));
 			SKV_FAULT(LEAF_UNBORN);
@@ -399,6 +402,7 @@ static void finish(struct skv_writer *writer, uint32_t leaf, struct skv_cell hea
 		if (skv_dir_kind(seen.w) == SKV_DIR_LEAF && skv_dir_leaf(seen.w) == leaf) {
 			if (!in_life(map, leaf, header.v))
 				return;
+			SKV_FAULT(LEAF_LATE);
 			/* [finish.switch] the one write after which the children govern. */
 			skv_cell_cas(cell, seen, seen.v + 1, skv_dir_word(SKV_DIR_SPLIT, 0));
 			SKV_FAULT(LEAF_SWITCHED);
@@ -409,6 +413,7 @@ static void finish(struct skv_writer *writer, uint32_t leaf, struct skv_cell hea
 				continue;
 			if (!in_life(map, leaf, header.v))
 				return;
+			SKV_FAULT(LEAF_LATE);
 			skv_cell_cas(child_cell[k], seen, seen.v + 1,
 				     skv_dir_word(SKV_DIR_LEAF, skv_dir_leaf(seen.w)));
 			SKV_FAULT(LEAF_BORN);
@@ -441,6 +446,7 @@ static bool freeze(const struct skv_map *map, uint32_t leaf, uint64_t gen)
 		}
 		if (!in_life(map, leaf, gen))
 			return false;
+		SKV_FAULT(LEAF_LATE);
 		/* [slot.freeze] Loses only to a write that succeeded, or to another freezer. */
 		if (skv_cell_cas(&source->slots[i], seen, seen.v, seen.w | SKV_SLOT_FROZEN)) {
 			i++;
@@ -496,6 +502,7 @@ static bool build(const struct skv_map *map, uint32_t leaf, struct skv_cell head
 			continue;
 		if (!in_life(map, leaf, header.v))
 			return false;
+		SKV_FAULT(LEAF_LATE);
 		/* [leaf.build] */
 		skv_cell_cas(target, seen, skv_slot_next_v(seen.v, place),
 			     copy.slot[i].w & ~SKV_SLOT_FROZEN);
@@ -518,6 +525,7 @@ static bool children_live(const struct skv_map *map, uint32_t leaf, struct skv_c
 			continue;
 		if (!in_life(map, leaf, header.v))
 			return false;
+		SKV_FAULT(LEAF_LATE);
 		skv_cell_cas(&child->header, seen, seen.v, SKV_LEAF_LIVE);
 		SKV_FAULT(LEAF_CHILD_LIVE);
 	}

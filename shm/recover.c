@@ -46,7 +46,8 @@
  *
  * A process dies                                      left                    repaired by
  *  before or between the intents (REAP_CONTEXT,       some settled, the       next reaper: finds
- *  REAP_NEW, REAP_OLD, REAP_REBUILD, REAP_CHUNKS)     context still dead      them settled
+ *  REAP_NEW, REAP_OLD, REAP_REBUILD, REAP_CHUNKS,     context still dead      them settled
+ *  REAP_LATE)
  *  context free, others not (REAP_FREED)              the other contexts      next reaper
  *  all contexts free, slot not (REAP_DONE)            the slot                next reaper
  *  context adopted, intents not settled (ADOPTED)     a dead context          next reaper
@@ -108,8 +109,11 @@ static int settle_named(struct skv_writer *writer, struct victim *victim, uint64
 			if (r != 0)
 				goto out;
 		}
-		if (still_dead(victim) && skv_block_settle(writer, off, stamp))
-			count_block(report, span.bytes);
+		if (still_dead(victim)) {
+			SKV_FAULT(REAP_LATE);
+			if (skv_block_settle(writer, off, stamp))
+				count_block(report, span.bytes);
+		}
 	} else if (span.state == SKV_CHUNK_RUN) {
 		skv_arena_finish_run(writer, span.head);
 	}
@@ -149,6 +153,7 @@ static void settle_rebuild(struct skv_writer *writer, struct victim *victim,
 		if ((source.v == gen && skv_leaf_state(source.w) == SKV_LEAF_FORWARD) ||
 		    !still_dead(victim))
 			continue;
+		SKV_FAULT(REAP_LATE);
 		if (skv_leaf_unclaim(writer, (uint32_t)child, seen) && report)
 			report->leaves++;
 	}
@@ -170,8 +175,10 @@ static void settle_chunks(struct skv_writer *writer, struct victim *victim,
 	if (skv_chunk_state(seen.w) == SKV_CHUNK_DISMANTLE &&
 	    skv_chunk_context(seen.w) == victim->idx) {
 		announce(writer, skv_chunk_off(map, first));
-		if (still_dead(victim))
+		if (still_dead(victim)) {
+			SKV_FAULT(REAP_LATE);
 			skv_arena_undismantle(writer, first, seen);
+		}
 		skv_store_release(&writer->ctx->aux_off, 0);
 		return;
 	}

@@ -22,9 +22,13 @@
 /* In a full sweep all of the first passages, after that a sample. */
 #define PASSAGES_ALL 24u
 
-enum action { ACT_COUNT, ACT_KILL, ACT_QUIET, ACT_STOP, ACT_STOPKILL, ACT_N };
+/*
+ * kill: survivors do everything, also with the victim's key, before anybody recovers.
+ * bare: they only look, so that recovery finds all of it as it was left.
+ */
+enum action { ACT_COUNT, ACT_KILL, ACT_BARE, ACT_STOP, ACT_STOPKILL, ACT_N };
 
-static const char *const action_names[] = { "count", "kill", "quiet", "stop", "stopkill" };
+static const char *const action_names[] = { "count", "kill", "bare", "stop", "stopkill" };
 
 struct link {
 	enum skv_fault_point point;
@@ -254,7 +258,7 @@ static void victim(struct sweep_world *w, const struct sweep_case *c, uint32_t n
 {
 	static const enum skv_fault_action acts[] = {
 		[ACT_COUNT] = SKV_FAULT_NONE, [ACT_KILL] = SKV_FAULT_KILL,
-		[ACT_QUIET] = SKV_FAULT_KILL, [ACT_STOP] = SKV_FAULT_STOP,
+		[ACT_BARE] = SKV_FAULT_KILL, [ACT_STOP] = SKV_FAULT_STOP,
 		[ACT_STOPKILL] = SKV_FAULT_STOP,
 	};
 	struct shmkv *kv = NULL;
@@ -314,9 +318,38 @@ static void newcomer(struct sweep_world *w, const struct sweep_case *c, uint32_t
 {
 	struct shmkv *kv = child_attach(w);
 
-	(void)n;
 	child_ready(ready, go);
+	/* Attaching recovers: without any sweep nothing is lost. */
+	if (n)
+		sweep_check(w, kv);
 	sweep_battery(w, kv, w->op.key, c->action == ACT_KILL);
+	shmkv_detach(kv);
+}
+
+/* Inserts until it is stopped; these keys are its own. */
+#define TENANT_KEY (SWEEP_N_PLAIN - TENANT_KEYS)
+#define TENANT_KEYS 160u
+
+static const struct {
+	enum skv_fault_point point;
+	uint32_t len;
+} tenant_stops[] = {
+	{ SKV_FAULT_LEAF_READY, SWEEP_SMALL },	   { SKV_FAULT_CLAIM_CHUNK, SWEEP_MEDIUM },
+	{ SKV_FAULT_WRITE_COMPLETE, SWEEP_SMALL }, { SKV_FAULT_LEAF_FREEZE, SWEEP_SMALL },
+	{ SKV_FAULT_SPAN_BODIES, SWEEP_MEDIUM },   { SKV_FAULT_ALLOC_CLAIMED, SWEEP_SMALL },
+};
+
+static void tenant(struct sweep_world *w, const struct sweep_case *c, uint32_t n, int ready, int go)
+{
+	struct shmkv *kv = child_attach(w);
+	uint32_t id;
+
+	(void)c;
+	child_ready(ready, go);
+	skv_fault_arm(&w->board->many_plan[0], tenant_stops[n].point, 1, SKV_FAULT_STOP, NULL, NULL);
+	for (id = TENANT_KEY; id < TENANT_KEY + TENANT_KEYS; id++)
+		sweep_put(w, kv, id, w->tenant_value[id - TENANT_KEY]);
+	skv_fault_arm(NULL, SKV_FAULT_N, 0, SKV_FAULT_NONE, NULL, NULL);
 	shmkv_detach(kv);
 }
 
@@ -407,10 +440,13 @@ static void world_begin(struct sweep_world *w, const struct sweep_case *c, struc
 	sweep_random_reset(seed);
 }
 
-static void meet_newcomer(struct sweep_world *w, const struct sweep_case *c)
+static void meet_newcomer(struct sweep_world *w, const struct sweep_case *c, bool checks)
 {
-	struct actor actor = actor_start(w, c, "newcomer", newcomer, 0);
+	struct actor actor;
 
+	/* What it removes to have room, we would not know of. */
+	sweep_unfill(w, w->kv);
+	actor = actor_start(w, c, "newcomer", newcomer, checks);
 	actor_go(&actor);
 	want_exited(w, actor_wait(w, &actor), "the newcomer");
 }
@@ -441,6 +477,50 @@ static void open_created(struct sweep_world *w, bool published)
 		SWEEP_WANT(w, shmkv_attach(w->name, 0, &w->kv), 0);
 }
 
+/* The keys that the tenant has inserted by now are in the model. */
+static void tenant_apply(struct sweep_world *w, uint64_t n)
+{
+	uint64_t i;
+
+	for (i = 0; i < n && i < TENANT_KEYS; i++)
+		w->model[TENANT_KEY + i] = w->tenant_value[i];
+}
+
+/* True when it is stopped now; it takes the lowest free context. */
+static bool tenant_begin(struct sweep_world *w, const struct sweep_case *c, struct actor *ret_actor)
+{
+	uint32_t i, n = (c->chain[0].point + c->chain[0].nth) %
+			(sizeof(tenant_stops) / sizeof(tenant_stops[0]));
+	int status;
+
+	for (i = 0; i < TENANT_KEYS; i++) {
+		if (w->model[TENANT_KEY + i].kind != SWEEP_ABSENT)
+			sweep_del(w, w->kv, TENANT_KEY + i);
+		w->tenant_value[i] = sweep_bin(w, tenant_stops[n].len);
+	}
+	*ret_actor = actor_start(w, c, "tenant", tenant, n);
+	actor_wait_ready(w, ret_actor);
+	actor_go(ret_actor);
+	status = actor_wait(w, ret_actor);
+	if (!WIFSTOPPED(status)) {
+		want_exited(w, status, "the tenant");
+		tenant_apply(w, TENANT_KEYS);
+		return false;
+	}
+	tenant_apply(w, n_commits(&w->board->many_plan[0]));
+	w->deaths++;
+	return true;
+}
+
+static void tenant_end(struct sweep_world *w, struct actor *actor)
+{
+	kill(actor->pid, SIGCONT);
+	want_exited(w, actor_wait(w, actor), "the tenant");
+	tenant_apply(w, TENANT_KEYS);
+	w->deaths--;
+	sweep_verify(w, w->kv);
+}
+
 static void violation(const char *text, void *arg)
 {
 	sweep_bail(arg, "check while the victim is stopped: %s", text);
@@ -452,6 +532,8 @@ static void play_stopped(struct sweep_world *w, const struct sweep_case *c, stru
 {
 	struct shmkv_audit audit = { .size = sizeof(audit) };
 	uint64_t commits = n_commits(&w->board->plan[0]);
+	bool has_tenant = false;
+	struct actor other;
 	int status;
 
 	memset(w->touched, 0, sizeof(w->touched));
@@ -459,16 +541,23 @@ static void play_stopped(struct sweep_world *w, const struct sweep_case *c, stru
 	sweep_battery(w, w->kv, w->op.key, false);
 	sweep_twist(w, w->kv, w->op.key, c->twist);
 	if (!(c->scenario->flags & SWEEP_CROWDED) && c->twist != SWEEP_TWIST_EXHAUST)
-		meet_newcomer(w, c);
+		meet_newcomer(w, c, false);
 	sweep_recover(w, w->kv, false);
 	sweep_verify(w, w->kv);
 	/* Nothing contradicts itself, whatever the victim still holds. */
 	shmkv_check(w->kv, violation, w, &audit);
+	if (c->twist == SWEEP_TWIST_TENANT && !(c->scenario->flags & SWEEP_CROWDED) &&
+	    w->op.kind != SWEEP_CLEAR)
+		has_tenant = tenant_begin(w, c, &other);
 
 	if (c->action == ACT_STOPKILL) {
 		kill(actor->pid, SIGKILL);
 		want_killed(w, actor_wait(w, actor), "the stopped victim");
 		sweep_verify(w, w->kv);
+		if (has_tenant) {
+			sweep_recover(w, w->kv, false);
+			tenant_end(w, &other);
+		}
 		return;
 	}
 	kill(actor->pid, SIGCONT);
@@ -477,6 +566,8 @@ static void play_stopped(struct sweep_world *w, const struct sweep_case *c, stru
 	judge_resumed(w, commits, r_before, published);
 	w->deaths--;
 	sweep_verify(w, w->kv);
+	if (has_tenant)
+		tenant_end(w, &other);
 }
 
 static uint32_t mix(uint64_t x)
@@ -542,7 +633,7 @@ static void direct(const struct sweep_case *c, struct sweep_board *board, uint64
 		sweep_verify(w, w->kv);
 		break;
 	case ACT_KILL:
-	case ACT_QUIET:
+	case ACT_BARE:
 		want_killed(w, status, "the victim");
 		w->deaths++;
 		judge_interrupted(w);
@@ -558,7 +649,10 @@ static void direct(const struct sweep_case *c, struct sweep_board *board, uint64
 	}
 
 	/* Whoever is dead, nobody has recovered anything yet. */
-	sweep_battery(w, w->kv, w->op.key, c->action == ACT_KILL);
+	if (c->action == ACT_BARE)
+		sweep_verify(w, w->kv);
+	else
+		sweep_battery(w, w->kv, w->op.key, c->action == ACT_KILL);
 	for (i = 1; i <= c->n_chain; i++) {
 		actor_go(&recoverers[i]);
 		status = actor_wait(w, &recoverers[i]);
@@ -568,15 +662,19 @@ static void direct(const struct sweep_case *c, struct sweep_board *board, uint64
 		}
 		want_killed(w, status, "a recoverer");
 		w->deaths++;
-		sweep_battery(w, w->kv, w->op.key, i & 1);
+		if (c->action == ACT_BARE)
+			sweep_verify(w, w->kv);
+		else
+			sweep_battery(w, w->kv, w->op.key, i & 1);
 	}
 	if (newcomer_first)
-		meet_newcomer(w, c);
+		meet_newcomer(w, c, c->action == ACT_BARE && c->n_chain == 0 &&
+					    !(s->flags & SWEEP_CROWDED));
 	sweep_recover(w, w->kv, true);
 	sweep_verify(w, w->kv);
 	sweep_check(w, w->kv);
 	if (!newcomer_first)
-		meet_newcomer(w, c);
+		meet_newcomer(w, c, false);
 	sweep_account(w, w->kv);
 	while (w->n_more > 0)
 		shmkv_detach(w->more[--w->n_more]);
@@ -668,7 +766,7 @@ static bool run_case(struct sweep_run *run, const struct sweep_case *c)
 	if (!good)
 		return false;
 	/* Only what a case that was judged did, counts as swept. */
-	if (c->action == ACT_KILL || c->action == ACT_QUIET) {
+	if (c->action == ACT_KILL || c->action == ACT_BARE) {
 		board->killed[c->chain[0].point]++;
 		if (c->scenario->deaths[0].nth > 0 || c->scenario->thread_death)
 			board->killed_again[c->chain[0].point]++;
@@ -766,10 +864,10 @@ static void sweep_passage(struct sweep_run *run, struct sweep_case *c, uint32_t 
 {
 	uint32_t k;
 
-	c->action = turn & 1 ? ACT_QUIET : ACT_KILL;
+	c->action = turn & 1 ? ACT_BARE : ACT_KILL;
 	run_case(run, c);
 	if (run->full) {
-		c->action = turn & 1 ? ACT_KILL : ACT_QUIET;
+		c->action = turn & 1 ? ACT_KILL : ACT_BARE;
 		run_case(run, c);
 	}
 	for (k = 0; k < SWEEP_TWIST_N; k++) {
@@ -865,9 +963,13 @@ void sweep_run_again(struct sweep_run *run)
 				if (!run->full && taken[p] > 3 && mix(run->n_cases * 7 + p) % 4 != 0)
 					continue;
 				taken[p]++;
-				c.action = ACT_KILL;
 				c.chain[0].point = (enum skv_fault_point)p;
 				c.chain[0].nth = nths[i];
+				c.action = ACT_BARE;
+				sweep_recovery(run, &c, 1);
+				if (!run->full)
+					continue;
+				c.action = ACT_KILL;
 				sweep_recovery(run, &c, 1);
 			}
 		}
@@ -965,7 +1067,7 @@ static void member_apply(struct sweep_world *w, uint32_t n)
 static void direct_many(const void *arg, struct sweep_board *board, uint64_t seed)
 {
 	static const struct sweep_scenario nothing = { .name = "many" };
-	struct sweep_case c = { .scenario = &nothing, .action = ACT_QUIET };
+	struct sweep_case c = { .scenario = &nothing, .action = ACT_BARE };
 	static struct sweep_world world;
 	const struct many *many = arg;
 	struct lot lot = { seed * 1000003 + many->round };
@@ -1028,7 +1130,7 @@ static void direct_many(const void *arg, struct sweep_board *board, uint64_t see
 	}
 	sweep_battery(w, w->kv, w->op.key, true);
 	if (draw(&lot, 2))
-		meet_newcomer(w, &c);
+		meet_newcomer(w, &c, false);
 	sweep_recover(w, w->kv, true);
 	sweep_verify(w, w->kv);
 	sweep_check(w, w->kv);

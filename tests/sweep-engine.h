@@ -12,6 +12,7 @@
  *   haunts      die before, so that the operation meets what they left
  *   victim      runs the operation and dies, or is stopped, at the nth passage of the point
  *   recoverers  each is killed inside shmkv_recover at its own point, one after the other
+ *   tenant      stands inside a call, in a recovered context, when a stopped victim wakes
  *   newcomer    attaches after all that and does everything once more
  *
  * Nothing waits for time to pass: a process that stops or dies is seen by waitpid, and

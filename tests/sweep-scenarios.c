@@ -266,8 +266,8 @@ const struct sweep_scenario sweep_scenarios[] = {
 	  .prepare = prepare_split },
 	HELP("forward", SWEEP_PUT, 1, LEAF_FORWARD, 1),
 	HELP("freeze", SWEEP_DEL, 1, LEAF_FREEZE, 5),
-	HELP("frozen", SWEEP_INCR, 600, LEAF_FROZEN, 1),
-	HELP("build", SWEEP_PUT, 601, LEAF_BUILD, 4),
+	HELP("frozen", SWEEP_INCR, SWEEP_EXTRA + 40, LEAF_FROZEN, 1),
+	HELP("build", SWEEP_PUT, SWEEP_EXTRA + 41, LEAF_BUILD, 4),
 	HELP("built", SWEEP_PUT, 1, LEAF_BUILT, 1),
 	HELP("child-live", SWEEP_PUT, 1, LEAF_CHILD_LIVE, 1),
 	HELP("unborn", SWEEP_PUT, 2, LEAF_UNBORN, 1),
@@ -407,6 +407,9 @@ void sweep_scenarios_init(struct sweep_world *w, uint64_t seed)
 	key_split = first_above(&t, n_splits, 0, 0, SWEEP_N_PLAIN);
 	key_split2 = first_above(&t, n_splits, 1, key_split + 1, SWEEP_N_PLAIN);
 	trial_end(&t);
+
+	if (key_split2 >= SWEEP_N_PLAIN - 160)
+		sweep_bail(w, "key %u is one of the tenant's", key_split2);
 
 	trial_begin(&t, (uint64_t)1 << 20);
 	load_keys(w, 0, COMPACT_LOAD, SWEEP_SMALL);

@@ -633,6 +633,7 @@ const char *const sweep_twist_names[] = {
 	[SWEEP_TWIST_RECYCLE] = "recycle",
 	[SWEEP_TWIST_DISMANTLE] = "dismantle",
 	[SWEEP_TWIST_EXHAUST] = "exhaust",
+	[SWEEP_TWIST_TENANT] = "tenant",
 	[SWEEP_TWIST_N] = NULL,
 };
 

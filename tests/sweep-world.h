@@ -114,7 +114,7 @@ struct sweep_world {
 	uint64_t token;   /* for CAS */
 	struct sweep_op op; /* the victim's */
 	struct sweep_value value;
-	struct sweep_value haunt_value[4];
+	struct sweep_value haunt_value[4], tenant_value[160];
 	/* Leaves lie everywhere since the segment was full, and stay: neighbouring chunks may
 	 * be missing for ever. */
 	bool was_filled;
@@ -195,6 +195,7 @@ enum sweep_twist {
 	SWEEP_TWIST_RECYCLE,   /* its memory was used for many other records */
 	SWEEP_TWIST_DISMANTLE, /* slabs and runs become something else */
 	SWEEP_TWIST_EXHAUST,   /* the segment is full when it wakes */
+	SWEEP_TWIST_TENANT,    /* somebody stands inside a call in what was recovered (engine) */
 	SWEEP_TWIST_N,
 };
 extern const char *const sweep_twist_names[];

@@ -312,7 +312,7 @@ static void check_chunks(struct walk *walk)
 				violated(walk, "chunk %llu describes no span", (unsigned long long)i);
 				break;
 			}
-			for (j = 1; j < span_chunks(seen); j++) {
+			for (j = 1; j < span_chunks(span.seen); j++) {
 				above = skv_cell_read(skv_chunk_cell(map, i + j));
 				if ((skv_chunk_state(above.w) != SKV_CHUNK_BODY ||
 				     skv_chunk_arg(above.w) != i) &&

@@ -117,6 +117,171 @@ static void no_room_is_not_said_while_another_handle_has_freed_some(void)
 	skv_segment_end(&s);
 }
 
+static uint64_t unused_bytes(struct shmkv *kv)
+{
+	struct shmkv_info info = skv_segment_info(kv);
+
+	/* What is free, and what was not even taken from the system. */
+	return info.free_bytes + (info.max_bytes - info.reserved_bytes);
+}
+
+static void memory_of_large_values_comes_back(void)
+{
+	static const size_t lens[] = { 48, 17, 33, 1, 60, 5 };
+	uint8_t *large = skv_alloc(64 * MIB), *got = skv_alloc(64 * MIB + 16);
+	struct skv_segment s;
+	uint64_t unused = 0, token, round;
+	size_t i, len, expected;
+
+	skv_segment_begin(&s, 160 * MIB);
+	CHECK_EQ(shmkv_put(s.kv, KEY("large"), shmkv_bin(large, 1), NULL), 0);
+	for (round = 0; round < 3; round++) {
+		for (i = 0; i < ARRAY_LEN(lens); i++) {
+			len = lens[i] * MIB + i;
+			skv_fill(large, len, i);
+			CHECK_EQ(shmkv_put(s.kv, KEY("large"), shmkv_bin(large, len), &token), 0);
+			CHECK_EQ(shmkv_cas(s.kv, KEY("large"), token, shmkv_bin(large, len), NULL), 0);
+			CHECK_EQ(shmkv_append(s.kv, KEY("large"), shmkv_bin("tail", 4), &expected), 0);
+			CHECK_EQ(expected, len + 4);
+			CHECK_EQ(shmkv_get_bin(s.kv, KEY("large"), got, 64 * MIB + 16, &len), 0);
+			CHECK_EQ(len, expected);
+			CHECK(memcmp(got, large, len - 4) == 0);
+			CHECK_MEM(got + len - 4, 4, "tail", 4);
+			/* One value and nothing of the others. */
+			CHECK(skv_segment_info(s.kv).run_bytes < len + 64 * KIB);
+		}
+		CHECK_EQ(shmkv_put(s.kv, KEY("large"), shmkv_bin(large, 1), NULL), 0);
+		CHECK_EQ(skv_segment_info(s.kv).run_bytes, 0);
+		/* The first round makes the tables grow. */
+		if (round > 0)
+			CHECK_EQ(unused_bytes(s.kv), unused);
+		unused = unused_bytes(s.kv);
+	}
+	/* Two of them and a third do not fit; the second is still whole. */
+	CHECK_EQ(shmkv_put(s.kv, KEY("a"), shmkv_bin(large, 60 * MIB), NULL), 0);
+	CHECK_EQ(shmkv_put(s.kv, KEY("b"), shmkv_bin(large, 60 * MIB), NULL), 0);
+	CHECK_EQ(shmkv_put(s.kv, KEY("c"), shmkv_bin(large, 60 * MIB), NULL), -ENOSPC);
+	CHECK_EQ(shmkv_get_bin(s.kv, KEY("b"), got, 64 * MIB, &len), 0);
+	CHECK(len == 60 * MIB && memcmp(got, large, len) == 0);
+	CHECK_EQ(shmkv_del(s.kv, KEY("a")), 0);
+	CHECK_EQ(shmkv_put(s.kv, KEY("c"), shmkv_bin(large, 60 * MIB), NULL), 0);
+	free(large);
+	free(got);
+	skv_segment_end(&s);
+}
+
+#ifndef SKV_TINY
+
+static void what_one_size_left_takes_any_other(void)
+{
+	static const size_t lens[] = { 8, 30000, 100, 300000, 4000, 40, 12000, 1500, 0, 60000 };
+	uint64_t n, alone;
+	struct skv_segment s, fresh;
+	size_t i;
+
+	skv_segment_begin(&s, 8 * MIB);
+	for (i = 0; i < ARRAY_LEN(lens); i++) {
+		skv_segment_begin(&fresh, 8 * MIB);
+		alone = fill_up(fresh.kv, lens[i]);
+		skv_segment_end(&fresh);
+
+		n = fill_up(s.kv, lens[i]);
+		CHECK_EQ(shmkv_clear(s.kv, NULL), 0);
+		/* Leaves stay leaves: what small keys took for the index is not given back. Of
+		 * the rest at least 85 in a hundred serve again, whatever the size. */
+		if (n * 100 < (alone - alone * skv_segment_info(s.kv).leaf_bytes / (8 * MIB)) * 85)
+			skv_test_fail(__FILE__, __LINE__,
+				      "only %llu of %llu values of %zu bytes fit after others",
+				      (unsigned long long)n, (unsigned long long)alone, lens[i]);
+	}
+	skv_segment_end(&s);
+}
+
+#endif
+
+/* ---- a long history ------------------------------------------------------------------- */
+
+#define CHURN_KEYS 2000u
+
+struct churn_entry {
+	bool present;
+	size_t len;
+	uint64_t salt;
+};
+
+static size_t churn_len(uint64_t r)
+{
+	/* Every size as likely as half of it: a few large ones among many small. */
+	return (r >> 8) % ((size_t)1 << (r % 17)) + (r & 1);
+}
+
+static void mixed_sizes_come_and_go_as_a_model_says(void)
+{
+	struct churn_entry *model = skv_alloc(CHURN_KEYS * sizeof(*model)), *e;
+	uint8_t *value = skv_alloc(1 << 17), *got = skv_alloc(1 << 17);
+	uint64_t state = skv_test_seed(), i, r, key, count = 0, refused = 0, steps = 60000;
+	struct skv_segment s;
+	size_t len;
+	int code;
+
+	skv_segment_begin(&s, 8 * MIB);
+	for (i = 0; i < steps; i++) {
+		r = skv_random(&state);
+		key = r % CHURN_KEYS;
+		e = &model[key];
+		r = skv_random(&state);
+		switch (r >> 60) {
+		case 0:
+		case 1:
+		case 2:
+		case 3:
+		case 4:
+			code = shmkv_del(s.kv, &key, 8);
+			CHECK_EQ(code, e->present ? 0 : -ENOENT);
+			count -= e->present;
+			e->present = false;
+			break;
+		case 5:
+		case 6:
+			code = shmkv_get_bin(s.kv, &key, 8, got, 1 << 17, &len);
+			CHECK_EQ(code, e->present ? 0 : -ENOENT);
+			if (code == 0) {
+				skv_fill(value, e->len, e->salt);
+				CHECK_MEM(got, len, value, e->len);
+			}
+			break;
+		default:
+			len = churn_len(r);
+			skv_fill(value, len, i);
+			code = shmkv_put(s.kv, &key, 8, shmkv_bin(value, len), NULL);
+			if (code == -ENOSPC) {
+				refused++;
+				break;
+			}
+			CHECK_EQ(code, 0);
+			count += !e->present;
+			*e = (struct churn_entry){ true, len, i };
+			break;
+		}
+		if (i % 10000 == 0)
+			CHECK_EQ(skv_segment_check(s.kv).keys, count);
+	}
+	CHECK(refused < steps / 2);
+	for (key = 0; key < CHURN_KEYS; key++) {
+		e = &model[key];
+		code = shmkv_get_bin(s.kv, &key, 8, got, 1 << 17, &len);
+		CHECK_EQ(code, e->present ? 0 : -ENOENT);
+		if (code == 0) {
+			skv_fill(value, e->len, e->salt);
+			CHECK_MEM(got, len, value, e->len);
+		}
+	}
+	free(model);
+	free(value);
+	free(got);
+	skv_segment_end(&s);
+}
+
 /* ---- while others write ------------------------------------------------------------ */
 
 static void grow_until_full(void *arg)
@@ -131,11 +296,32 @@ static void grow_until_full(void *arg)
 	}
 }
 
+struct walk {
+	uint64_t next; /* where the next chunk can begin at the earliest */
+	uint64_t bytes;
+};
+
+/* Chunks come in order, and none twice. */
+static int follow(const struct shmkv_layout_item *item, void *arg)
+{
+	struct walk *walk = arg;
+
+	if (item->part != SHMKV_PART_CHUNK)
+		return 0;
+	CHECK(item->offset >= walk->next && item->bytes > 0);
+	/* A span may have become chunks meanwhile, so the next one may lie within. */
+	walk->next = item->offset + 16 * KIB;
+	walk->bytes += item->bytes;
+	return 0;
+}
+
 static void check_and_layout_are_safe_while_a_map_grows(void)
 {
-	struct skv_segment s;
 	struct shmkv_audit audit = { .size = sizeof(audit) };
+	struct skv_segment s;
+	struct shmkv_info info;
 	unsigned int n = 0;
+	struct walk walk;
 	int status, r;
 	pid_t pid;
 
@@ -144,9 +330,17 @@ static void check_and_layout_are_safe_while_a_map_grows(void)
 	while (waitpid(pid, &status, WNOHANG) == 0) {
 		r = shmkv_check(s.kv, NULL, NULL, &audit);
 		CHECK(r == 0 || r == -EBADMSG);
+		walk = (struct walk){ 0 };
+		CHECK_EQ(shmkv_layout(s.kv, follow, &walk), 0);
 		n++;
 	}
 	CHECK_EQ(status, 0);
+	/* At rest every chunk is told once. */
+	walk = (struct walk){ 0 };
+	CHECK_EQ(shmkv_layout(s.kv, follow, &walk), 0);
+	info = skv_segment_info(s.kv);
+	CHECK_EQ(walk.bytes, info.reserved_bytes - info.table_bytes);
+	CHECK_EQ(walk.bytes, info.leaf_bytes + info.slab_bytes + info.run_bytes + info.free_bytes);
 	CHECK(n > 2);
 	skv_segment_end(&s);
 }
@@ -601,6 +795,12 @@ const struct skv_test skv_tests_store[] = {
 	{ "memory", "freed slabs serve every other class", freed_slabs_serve_every_other_class, 20 },
 	{ "memory", "no room is not said while another handle has freed some",
 	  no_room_is_not_said_while_another_handle_has_freed_some, 20 },
+	{ "memory", "the memory of large values comes back", memory_of_large_values_comes_back, 60 },
+#ifndef SKV_TINY
+	{ "memory", "what one size left takes any other", what_one_size_left_takes_any_other, 60 },
+#endif
+	{ "memory", "mixed sizes come and go as a model says",
+	  mixed_sizes_come_and_go_as_a_model_says, 60 },
 	{ "others", "check and layout are safe while a map grows",
 	  check_and_layout_are_safe_while_a_map_grows, 60 },
 	{ "others", "large values of a hot key leave no memory behind",

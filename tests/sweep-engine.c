@@ -860,6 +860,14 @@ static bool count_passages(struct sweep_run *run, struct sweep_case *c)
 	return run_case(run, c);
 }
 
+/* Right before a compare-and-swap that must fail when the world has changed: here what
+ * happens meanwhile matters most. */
+static bool is_late(enum skv_fault_point point)
+{
+	return point == SKV_FAULT_WRITE_GUARDED || point == SKV_FAULT_REMOVE_GUARDED ||
+	       point == SKV_FAULT_LEAF_LATE || point == SKV_FAULT_REAP_LATE;
+}
+
 static void sweep_passage(struct sweep_run *run, struct sweep_case *c, uint32_t turn)
 {
 	uint32_t k;
@@ -871,11 +879,12 @@ static void sweep_passage(struct sweep_run *run, struct sweep_case *c, uint32_t 
 		run_case(run, c);
 	}
 	for (k = 0; k < SWEEP_TWIST_N; k++) {
-		if (!run->full && k != turn % SWEEP_TWIST_N)
+		if (!run->full && k != turn % SWEEP_TWIST_N && !is_late(c->chain[0].point))
 			continue;
-		/* A key that nobody reads and a value that must not change need no twist of it. */
 		c->twist = (enum sweep_twist)k;
-		c->action = turn / SWEEP_TWIST_N % 4 == 3 ? ACT_STOPKILL : ACT_STOP;
+		c->action = ACT_STOP;
+		if (!is_late(c->chain[0].point) && turn / SWEEP_TWIST_N % 4 == 3)
+			c->action = ACT_STOPKILL;
 		run_case(run, c);
 		if (run->full) {
 			c->action = c->action == ACT_STOP ? ACT_STOPKILL : ACT_STOP;

@@ -475,10 +475,19 @@ void skv_recover_sweep(struct skv_writer *writer, struct shmkv_recovery *report)
 	skv_add_relaxed(&skv_super(map)->n_freed, 1);
 }
 
+#ifdef SKV_FAULT_POINTS
+bool skv_recover_by_clock = true;
+#endif
+
 void skv_recover_tick(struct skv_writer *writer, bool now)
 {
 	struct skv_superblock *super = skv_super(writer->map);
 	uint64_t ms, last;
+
+#ifdef SKV_FAULT_POINTS
+	if (!now && !skv_recover_by_clock)
+		return;
+#endif
 
 	if (++writer->n_calls < REAP_EVERY_CALLS && !now)
 		return;

@@ -36,4 +36,9 @@ void skv_recover_sweep(struct skv_writer *writer, struct shmkv_recovery *report)
 /* A look for dead processes, at most every 100 ms over all processes; cheap in between. */
 void skv_recover_tick(struct skv_writer *writer, bool now);
 
+#ifdef SKV_FAULT_POINTS
+/* Do writers look for the dead now and then? Tests that must know who recovers say no. */
+extern bool skv_recover_by_clock;
+#endif
+
 #endif

@@ -500,7 +500,7 @@ static int alloc_run(struct skv_writer *writer, uint64_t bytes, uint64_t stamp, 
 int skv_arena_alloc(struct skv_writer *writer, uint64_t bytes, uint64_t *ret_off,
 		    uint64_t *ret_stamp)
 {
-	uint64_t limit = (uint64_t)writer->map->region.geo.n_chunks * SKV_CHUNK_BYTES;
+	uint64_t limit = skv_chunk_run_max(writer->map) * SKV_CHUNK_BYTES;
 	uint64_t stamp = skv_writer_stamp(writer);
 	int r;
 

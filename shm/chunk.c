@@ -92,6 +92,22 @@ static int reserve_rows(struct skv_map *map, uint64_t table_off, uint64_t row_bi
 	return hi > lo ? skv_region_reserve(&map->region, lo, hi - lo) : 0;
 }
 
+uint64_t skv_chunk_first_leaves(const struct skv_map *map)
+{
+	uint64_t n = 1ull << map->region.geo.level_min;
+
+	/* One more chunk of leaves than are named: the reserve that compaction lives on. */
+	return (n + SKV_LEAVES_PER_CHUNK - 1) / SKV_LEAVES_PER_CHUNK + 1;
+}
+
+uint64_t skv_chunk_run_max(const struct skv_map *map)
+{
+	uint64_t n = skv_chunk_first_leaves(map);
+
+	/* The bottom grew by a whole step for them, and the two ends are not one stretch. */
+	return map->region.geo.n_chunks - (n > GROW_CHUNKS ? n : GROW_CHUNKS);
+}
+
 int skv_chunk_grow(struct skv_map *map, uint64_t n, enum skv_end end)
 {
 	struct skv_superblock *super = skv_super(map);

@@ -89,6 +89,12 @@ void skv_chunk_publish_leaves(struct skv_writer *writer, uint64_t chunk);
  */
 void skv_chunk_return_run(struct skv_writer *writer, uint64_t head, struct skv_cell seen);
 
+/* Chunks of the first leaves and of the reserve for compaction; they are never given back. */
+uint64_t skv_chunk_first_leaves(const struct skv_map *map);
+
+/* The most chunks that one run can have: what an empty map of this geometry has to give. */
+uint64_t skv_chunk_run_max(const struct skv_map *map);
+
 /* Announce a stretch in the context's chunk intent, and take the announcement back. */
 void skv_chunk_intend(struct skv_writer *writer, uint64_t first, uint64_t n);
 void skv_chunk_done(struct skv_writer *writer);

@@ -703,12 +703,11 @@ int skv_leaf_init(struct skv_map *map)
 	struct skv_superblock *super = skv_super(map);
 	uint32_t level = map->region.geo.level_min;
 	uint64_t i, n = 1ull << level;
-	uint64_t n_chunks = (n + SKV_LEAVES_PER_CHUNK - 1) / SKV_LEAVES_PER_CHUNK + 1;
+	uint64_t n_chunks = skv_chunk_first_leaves(map);
 	struct skv_leaf *leaf;
 	struct skv_cell *cell;
 	int r;
 
-	/* One more chunk of leaves than are named: the reserve that compaction lives on. */
 	if (n_chunks > map->region.geo.n_chunks)
 		return -EINVAL;
 	r = skv_chunk_grow(map, n_chunks, SKV_END_LEAVES);

@@ -495,6 +495,35 @@ static void value_larger_than_the_segment_changes_nothing(void)
 	skv_segment_end(&s);
 }
 
+static void value_that_an_empty_map_cannot_take_is_too_large_and_not_too_much(void)
+{
+	static const uint64_t sizes[] = { MIB, 2 * MIB, 5 * MIB, 64 * MIB };
+	struct shmkv_options opts = SHMKV_OPTIONS_INIT;
+	uint8_t *large = skv_alloc(64 * MIB);
+	struct skv_segment s;
+	size_t i, len;
+	int r;
+
+	for (i = 0; i < 2 * ARRAY_LEN(sizes); i++) {
+		opts.max_bytes = sizes[i / 2];
+		/* With an index laid out for many keys there is less for values. */
+		opts.capacity = i % 2 ? opts.max_bytes / 200 : 0;
+		skv_segment_begin_with(&s, &opts);
+		/* From above: too large for ever, until one fits; the map is empty. */
+		for (len = opts.max_bytes, r = -EFBIG; r == -EFBIG && len > 0; len -= 4096)
+			r = shmkv_put(s.kv, KEY("k"), shmkv_bin(large, len), NULL);
+		CHECK_EQ(r, 0);
+		CHECK(i % 2 || len > opts.max_bytes / 2);
+		/* Emptied, it takes the same again. */
+		len += 4096;
+		CHECK_EQ(shmkv_del(s.kv, KEY("k")), 0);
+		CHECK_EQ(shmkv_put(s.kv, KEY("l"), shmkv_bin(large, len), NULL), 0);
+		CHECK_EQ(shmkv_put(s.kv, KEY("m"), shmkv_bin(large, len), NULL), -ENOSPC);
+		skv_segment_end(&s);
+	}
+	free(large);
+}
+
 /* ---- handles ----------------------------------------------------------------------- */
 
 static void closed_handle_is_refused_by_every_call(void)
@@ -651,6 +680,8 @@ const struct skv_test skv_tests_limits[] = {
 	  wrong_values_types_and_buffers_change_nothing, 10 },
 	{ "arguments", "a value larger than the segment changes nothing",
 	  value_larger_than_the_segment_changes_nothing, 10 },
+	{ "arguments", "a value that an empty map cannot take is too large, not too much",
+	  value_that_an_empty_map_cannot_take_is_too_large_and_not_too_much, 30 },
 	{ "handles", "a closed handle is refused by every call",
 	  closed_handle_is_refused_by_every_call, 10 },
 	{ "handles", "a read-only handle reads all and changes no byte",

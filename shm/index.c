@@ -413,53 +413,52 @@ static void withdraw_old(struct skv_writer *writer, uint64_t off)
 	skv_arena_withdraw(writer, &writer->ctx->old_off, off);
 }
 
-/* What one attempt came to. */
-enum attempt { DONE, AGAIN };
+/* One change of one key, from the first look to the link. */
+struct change {
+	struct skv_writer *writer;
+	const struct skv_key *key;
+	struct skv_place place;
+	struct skv_route route;
+	struct probe found;
+	enum found what;
+	struct draft draft;
+};
 
-/* Links the draft in place of what the probe found. */
-static enum attempt link_over(struct skv_writer *writer, struct skv_place place,
-			      const struct skv_route *route, const struct probe *found,
-			      const struct draft *draft, uint64_t old_stamp)
+/* What a step of it answers besides errors. */
+enum { DONE = 0, AGAIN = 1 };
+
+static struct change change_begin(struct skv_writer *writer, const struct skv_key *key)
 {
-	/* Only the condition was read from the slot and the old block; the guard makes sure that
-	 * this leaf is the one to ask, the compare-and-swap that the slot is as it was. */
-	skv_fence_acquire();
-	if (!skv_route_holds(route))
-		goto lost;
-	SKV_FAULT(WRITE_GUARDED);
-	/* [write.publish] release, pairs with [slot.read]: the record first, then the way to it. */
-	if (!skv_cell_cas(found->slot, found->seen, skv_slot_next_v(found->seen.v, place),
-			  skv_slot_live_w(draft->off, place)))
-		goto lost;
-	SKV_FAULT(WRITE_LINKED);
-	settle_old(writer, found->off, old_stamp);
-	SKV_FAULT(WRITE_SETTLED);
-	bump(&writer->ctx->updates);
-	withdraw_old(writer, found->off);
-	draft_release(writer, draft);
-	return DONE;
+	struct change c = { .writer = writer, .key = key, .place = place_of(writer->map, key) };
 
-lost:
-	withdraw_old(writer, found->off);
-	return AGAIN;
+	return c;
 }
 
-static enum attempt link_new(struct skv_writer *writer, struct skv_place place,
-			     const struct skv_route *route, const struct probe *found,
-			     const struct draft *draft)
+static int change_fail(struct change *c, int r)
+{
+	draft_drop(c->writer, &c->draft);
+	clear_intents(c->writer);
+	return r;
+}
+
+static int find(struct change *c)
+{
+	int r = skv_directory_route(c->writer->map, c->place, &c->route);
+
+	if (r < 0)
+		return r;
+	c->what = probe(c->writer->map, &c->route, c->place, c->key, &c->found);
+	if (c->what == MOVED)
+		return AGAIN;
+	return c->what == DAMAGED ? -EBADMSG : DONE;
+}
+
+/* Is what was concluded from the last look still so? */
+static bool stands(const struct change *c)
 {
 	skv_fence_acquire();
-	if (!skv_route_holds(route))
-		return AGAIN;
-	SKV_FAULT(WRITE_GUARDED);
-	/* [write.publish] */
-	if (!skv_cell_cas(found->slot, found->seen, skv_slot_next_v(found->seen.v, place),
-			  skv_slot_live_w(draft->off, place)))
-		return AGAIN;
-	SKV_FAULT(WRITE_LINKED);
-	bump(&writer->ctx->inserts);
-	draft_release(writer, draft);
-	return DONE;
+	return skv_route_holds(&c->route) &&
+	       (c->what != FOUND || skv_load_relaxed(&c->found.slot->v) == c->found.seen.v);
 }
 
 static bool is_frozen(struct skv_cell seen)
@@ -468,225 +467,232 @@ static bool is_frozen(struct skv_cell seen)
 	return (seen.w & SKV_SLOT_FROZEN) || skv_slot_version(seen.v) >= SKV_SLOT_VERSION_MAX;
 }
 
-/* May the key be inserted into the empty slot? 0 yes, 1 route again, or an error. */
-static int make_room(struct skv_writer *writer, const struct skv_route *route, enum found what,
-		     const struct probe *found)
+/* May the slot that was found be written? AGAIN after the leaf was replaced. */
+static int make_room(struct change *c)
 {
 	struct skv_leaf_counts counts;
 	int r;
 
-	if (what == FULL || is_frozen(found->seen)) {
-		r = skv_leaf_replace(writer, route, true);
-		return r < 0 ? r : 1;
+	if (c->what == FULL || is_frozen(c->found.seen)) {
+		r = skv_leaf_replace(c->writer, &c->route, true);
+		return r < 0 ? r : AGAIN;
 	}
-	if (found->lines < SKV_LEAF_TRIGGER_LINES)
-		return 0;
-	counts = skv_leaf_count(skv_leaf_at(writer->map, route->leaf));
+	if (c->what == FOUND || c->found.lines < SKV_LEAF_TRIGGER_LINES)
+		return DONE;
+	counts = skv_leaf_count(skv_leaf_at(c->writer->map, c->route.leaf));
 	if (counts.live + counts.dead < SKV_LEAF_USED_LIMIT)
-		return 0;
-	r = skv_leaf_replace(writer, route, false);
+		return DONE;
+	r = skv_leaf_replace(c->writer, &c->route, false);
 	/* No memory for it now: the last empty slots are there to be used. */
-	return r == -ENOSPC || r == -EXFULL ? 0 : r < 0 ? r : 1;
+	if (r == -ENOSPC || r == -EXFULL)
+		return DONE;
+	return r < 0 ? r : AGAIN;
+}
+
+/* The draft in place of the record that was found, whose life is @old_stamp. */
+static int link_over(struct change *c, uint64_t old_stamp)
+{
+	struct skv_writer *writer = c->writer;
+
+	/* Only the condition was read from the slot and the old block; the guard makes sure that
+	 * this leaf is the one to ask, the compare-and-swap that the slot is as it was. */
+	skv_fence_acquire();
+	if (!skv_route_holds(&c->route))
+		goto lost;
+	SKV_FAULT(WRITE_GUARDED);
+	/* [write.publish] release, pairs with [slot.read]: the record first, then the way to it. */
+	if (!skv_cell_cas(c->found.slot, c->found.seen, skv_slot_next_v(c->found.seen.v, c->place),
+			  skv_slot_live_w(c->draft.off, c->place)))
+		goto lost;
+	SKV_FAULT(WRITE_LINKED);
+	settle_old(writer, c->found.off, old_stamp);
+	SKV_FAULT(WRITE_SETTLED);
+	bump(&writer->ctx->updates);
+	withdraw_old(writer, c->found.off);
+	draft_release(writer, &c->draft);
+	return DONE;
+
+lost:
+	withdraw_old(writer, c->found.off);
+	return AGAIN;
+}
+
+/* The draft into the empty slot that ended the search. */
+static int link_new(struct change *c)
+{
+	skv_fence_acquire();
+	if (!skv_route_holds(&c->route))
+		return AGAIN;
+	SKV_FAULT(WRITE_GUARDED);
+	/* [write.publish] */
+	if (!skv_cell_cas(c->found.slot, c->found.seen, skv_slot_next_v(c->found.seen.v, c->place),
+			  skv_slot_live_w(c->draft.off, c->place)))
+		return AGAIN;
+	SKV_FAULT(WRITE_LINKED);
+	bump(&c->writer->ctx->inserts);
+	draft_release(c->writer, &c->draft);
+	return DONE;
+}
+
+/* @token: NULL, or the only life that may be replaced. */
+static int link_draft(struct change *c, const uint64_t *token)
+{
+	uint64_t stamp;
+
+	if (c->what != FOUND)
+		return link_new(c);
+	if (!announce_old(c->writer, c->found.off, &stamp))
+		return AGAIN;
+	if (token && stamp != *token) {
+		withdraw_old(c->writer, c->found.off);
+		return AGAIN;
+	}
+	SKV_FAULT(WRITE_OLD);
+	return link_over(c, stamp);
+}
+
+/* May this mode write over, or beside, what was found? An error only if that still stands. */
+static int condition(const struct change *c, enum skv_write_mode mode, uint64_t token)
+{
+	uint64_t stamp;
+	int r = 0;
+
+	if (c->what == FOUND) {
+		/* Unlinked since, or the segment is damaged. */
+		if (!skv_block_is_alloc(skv_block_load(c->writer->map, c->found.off), &stamp))
+			r = -EBADMSG;
+		else if (mode == SKV_WRITE_ADD)
+			r = -EEXIST;
+		else if (mode == SKV_WRITE_CAS && stamp != token)
+			r = -ESTALE;
+	} else if (mode == SKV_WRITE_REPLACE || mode == SKV_WRITE_CAS) {
+		r = -ENOENT;
+	}
+	if (r == 0)
+		return DONE;
+	return stands(c) ? r : AGAIN;
+}
+
+/* The draft from a value that does not depend on the old one: once for all attempts. */
+static int draft_from_value(struct change *c, const struct skv_bytes *value)
+{
+	uint64_t len = value->head_len + value->len;
+	uint8_t *to;
+	int r;
+
+	if (c->draft.off)
+		return DONE;
+	r = draft_take(c->writer, c->key, len, &c->draft);
+	if (r < 0)
+		return r;
+	to = draft_value(c->writer, c->key, &c->draft, len);
+	skv_copy_to_shared(to, value->head, value->head_len);
+	skv_copy_to_shared(to + value->head_len, value->data, value->len);
+	draft_complete(c->writer, &c->draft);
+	return DONE;
+}
+
+/* The draft from the old value, as @fn decides. */
+static int draft_from_old(struct change *c, skv_splice_fn *fn, void *arg)
+{
+	const struct skv_map *map = c->writer->map;
+	struct skv_splice splice;
+	const uint8_t *old = NULL;
+	uint8_t head[HEAD], *to;
+	uint64_t len, old_len = 0;
+	size_t head_len = 0;
+	int r;
+
+	if (c->what == FOUND) {
+		/* The head must be true before somebody decides on it. */
+		old = map->region.base + c->found.off + skv_record_value_off(c->found.key_len);
+		old_len = c->found.value_len;
+		head_len = old_len < HEAD ? old_len : HEAD;
+		skv_copy_from_shared(head, old, head_len);
+		if (!stands(c))
+			return AGAIN;
+	}
+	memset(&splice, 0, sizeof(splice));
+	r = fn(arg, old ? head : NULL, head_len, old_len, &splice);
+	if (r == 0 && (splice.keep_off > old_len || splice.keep_len > old_len - splice.keep_off))
+		r = -EBADMSG;
+	if (r < 0)
+		return stands(c) ? r : AGAIN;
+
+	len = splice.head_len + splice.keep_len + splice.tail_len;
+	r = draft_take(c->writer, c->key, len, &c->draft);
+	if (r < 0)
+		return r;
+	to = draft_value(c->writer, c->key, &c->draft, len);
+	skv_copy_to_shared(to, splice.head, splice.head_len);
+	to += splice.head_len;
+	/* May be torn, if the old record is recycled under us: the link fails then. */
+	if (splice.keep_len > 0)
+		skv_copy_shared(to, old + splice.keep_off, splice.keep_len);
+	to += splice.keep_len;
+	skv_copy_to_shared(to, splice.tail, splice.tail_len);
+	draft_complete(c->writer, &c->draft);
+	return DONE;
 }
 
 int skv_index_write(struct skv_writer *writer, const struct skv_key *key, enum skv_write_mode mode,
 		    uint64_t token, const struct skv_bytes *value, uint64_t *ret_token)
 {
-	struct skv_map *map = writer->map;
-	struct skv_place place = place_of(map, key);
-	uint64_t len = value->head_len + value->len, stamp = 0;
-	struct draft draft = { 0, 0, 0 };
-	struct skv_route route;
-	struct probe found;
-	enum found what;
+	struct change c = change_begin(writer, key);
 	uint32_t tries;
-	uint8_t *to;
 	int r;
 
 	for (tries = 0; tries < RETRIES; tries++) {
 		if (tries > 0)
 			bump(&writer->ctx->retries);
-		r = skv_directory_route(map, place, &route);
+		r = find(&c);
+		if (r == DONE)
+			r = condition(&c, mode, token);
+		if (r == DONE)
+			r = make_room(&c);
+		/* Taken late, so that an operation that fails its condition takes no memory. */
+		if (r == DONE)
+			r = draft_from_value(&c, value);
+		if (r == DONE)
+			r = link_draft(&c, mode == SKV_WRITE_CAS ? &token : NULL);
 		if (r < 0)
-			goto fail;
-		what = probe(map, &route, place, key, &found);
-		if (what == MOVED)
-			continue;
-		r = -EBADMSG;
-		if (what == DAMAGED)
-			goto fail;
-
-		/* The condition, on what was found; true only if that still stands. */
-		r = 0;
-		if (what == FOUND) {
-			if (!skv_block_is_alloc(skv_block_load(map, found.off), &stamp)) {
-				/* Unlinked since, or the segment is damaged. */
-				skv_fence_acquire();
-				r = -EBADMSG;
-				if (skv_load_relaxed(&found.slot->v) == found.seen.v &&
-				    skv_route_holds(&route))
-					goto fail;
-				continue;
-			}
-			if (mode == SKV_WRITE_ADD)
-				r = -EEXIST;
-			else if (mode == SKV_WRITE_CAS && stamp != token)
-				r = -ESTALE;
-		} else if (mode == SKV_WRITE_REPLACE || mode == SKV_WRITE_CAS) {
-			r = -ENOENT;
+			return change_fail(&c, r);
+		if (r == DONE) {
+			if (ret_token)
+				*ret_token = c.draft.stamp;
+			return 0;
 		}
-		if (r < 0) {
-			skv_fence_acquire();
-			if (skv_route_holds(&route) &&
-			    (what != FOUND || skv_load_relaxed(&found.slot->v) == found.seen.v))
-				goto fail;
-			continue;
-		}
-
-		if (what == FOUND ? is_frozen(found.seen) : true) {
-			r = what == FOUND ? skv_leaf_replace(writer, &route, true) :
-					    make_room(writer, &route, what, &found);
-			if (r < 0)
-				goto fail;
-			if (what == FOUND || r > 0)
-				continue;
-		}
-
-		if (!draft.off) {
-			/* Taken late, so that an operation that fails its condition takes none; the
-			 * search is repeated because it may have become old meanwhile. */
-			r = draft_take(writer, key, len, &draft);
-			if (r < 0)
-				goto fail;
-			to = draft_value(writer, key, &draft, len);
-			skv_copy_to_shared(to, value->head, value->head_len);
-			skv_copy_to_shared(to + value->head_len, value->data, value->len);
-			draft_complete(writer, &draft);
-		}
-
-		if (what == FOUND) {
-			if (!announce_old(writer, found.off, &stamp))
-				continue;
-			if (mode == SKV_WRITE_CAS && stamp != token) {
-				withdraw_old(writer, found.off);
-				continue;
-			}
-			SKV_FAULT(WRITE_OLD);
-			if (link_over(writer, place, &route, &found, &draft, stamp) != DONE)
-				continue;
-		} else if (link_new(writer, place, &route, &found, &draft) != DONE) {
-			continue;
-		}
-		if (ret_token)
-			*ret_token = draft.stamp;
-		return 0;
 	}
-	r = -EAGAIN;
-fail:
-	draft_drop(writer, &draft);
-	clear_intents(writer);
-	return r;
+	return change_fail(&c, -EAGAIN);
 }
 
 int skv_index_update(struct skv_writer *writer, const struct skv_key *key, skv_splice_fn *fn,
 		     void *arg, uint64_t *ret_token)
 {
-	struct skv_map *map = writer->map;
-	struct skv_place place = place_of(map, key);
-	struct draft draft = { 0, 0, 0 };
-	struct skv_splice splice;
-	struct skv_route route;
-	struct probe found;
-	const uint8_t *old;
-	uint64_t len, old_len, stamp;
-	uint8_t head[HEAD];
-	enum found what;
+	struct change c = change_begin(writer, key);
 	uint32_t tries;
-	size_t head_len;
-	uint8_t *to;
 	int r;
 
 	for (tries = 0; tries < RETRIES; tries++) {
 		if (tries > 0)
 			bump(&writer->ctx->retries);
-		r = skv_directory_route(map, place, &route);
-		if (r < 0)
-			goto fail;
-		what = probe(map, &route, place, key, &found);
-		if (what == MOVED)
-			continue;
-		r = -EBADMSG;
-		if (what == DAMAGED)
-			goto fail;
-
+		r = find(&c);
 		/* Room first: it may move the leaf, and then all was for nothing. */
-		if (what == FOUND ? is_frozen(found.seen) : true) {
-			r = what == FOUND ? skv_leaf_replace(writer, &route, true) :
-					    make_room(writer, &route, what, &found);
-			if (r < 0)
-				goto fail;
-			if (what == FOUND || r > 0)
-				continue;
-		}
-
-		/* What is read of the old record counts only if the slot has not moved on; the
-		 * head must be true before somebody decides on it. */
-		old = NULL;
-		old_len = 0;
-		head_len = 0;
-		memset(&splice, 0, sizeof(splice));
-		if (what == FOUND) {
-			old = map->region.base + found.off + skv_record_value_off(found.key_len);
-			old_len = found.value_len;
-			head_len = old_len < HEAD ? old_len : HEAD;
-			skv_copy_from_shared(head, old, head_len);
-			skv_fence_acquire();
-			if (skv_load_relaxed(&found.slot->v) != found.seen.v ||
-			    !skv_route_holds(&route))
-				continue;
-		}
-		r = fn(arg, old ? head : NULL, head_len, old_len, &splice);
-		if (r == 0 && (splice.keep_off > old_len || splice.keep_len > old_len - splice.keep_off))
-			r = -EBADMSG;
-		if (r < 0) {
-			skv_fence_acquire();
-			if (skv_route_holds(&route) &&
-			    (!old || skv_load_relaxed(&found.slot->v) == found.seen.v))
-				goto fail;
-			continue;
-		}
-
-		len = splice.head_len + splice.keep_len + splice.tail_len;
-		r = draft_take(writer, key, len, &draft);
+		if (r == DONE)
+			r = make_room(&c);
+		if (r == DONE)
+			r = draft_from_old(&c, fn, arg);
+		if (r == DONE)
+			r = link_draft(&c, NULL);
 		if (r < 0)
-			goto fail;
-		to = draft_value(writer, key, &draft, len);
-		skv_copy_to_shared(to, splice.head, splice.head_len);
-		to += splice.head_len;
-		if (splice.keep_len > 0)
-			skv_copy_shared(to, old + splice.keep_off, splice.keep_len);
-		to += splice.keep_len;
-		skv_copy_to_shared(to, splice.tail, splice.tail_len);
-		draft_complete(writer, &draft);
-
-		if (what == FOUND) {
-			if (!announce_old(writer, found.off, &stamp))
-				continue;
-			SKV_FAULT(WRITE_OLD);
-			if (link_over(writer, place, &route, &found, &draft, stamp) != DONE)
-				continue;
-		} else if (link_new(writer, place, &route, &found, &draft) != DONE) {
-			continue;
+			return change_fail(&c, r);
+		if (r == DONE) {
+			if (ret_token)
+				*ret_token = c.draft.stamp;
+			return 0;
 		}
-		if (ret_token)
-			*ret_token = draft.stamp;
-		return 0;
 	}
-	r = -EAGAIN;
-fail:
-	draft_drop(writer, &draft);
-	clear_intents(writer);
-	return r;
+	return change_fail(&c, -EAGAIN);
 }
 
 /* One slot from LIVE to DEAD. False: it changed, look again. */

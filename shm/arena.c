@@ -38,11 +38,20 @@
  *  block claimed (ALLOC_CLAIMED)                      ALLOC, phase 0           reaper: settle
  *  run: state word written, head not yet RUN          head CLAIMED             reaper: chunk
  *  (RUN_ALLOCATED)                                                             intent only
- *  between freeing a block and its hint               FREE without hint        see above
- *  bitmap word taken, not yet used (HINT_TAKEN)       FREE without hint        see above
+ *  between freeing a block and its hint               FREE without hint        see below
+ *  bitmap word taken, not yet used (HINT_TAKEN)       FREE without hint        see below
+ *  anywhere: its private caches                       FREE without hint        see below
  *  DISMANTLE set (DISMANTLE_BEGUN), some blocks       DISMANTLE(dead)          reaper: chunk
  *  BUSY (DISMANTLE_BUSY)                                                       intent, undo
+ *
+ * Whoever reaps says so in every class (skv_arena_hints_lost); from then on those who find no
+ * hint look at the state words of a few chunks before they take a new one, until each chunk
+ * was looked at once. So a death costs nobody a pause and the segment no memory.
  */
+
+/* One step of the search for lost hints: 4 KiB of cells, and slabs of at most 512 words. */
+#define LOST_CHUNKS 256u
+#define LOST_SPANS 4u
 
 /* Found by one desperate search; more would only fill the cache with other threads' hopes. */
 #define DESPERATE_BLOCKS 32u
@@ -159,7 +168,77 @@ static bool take_word(struct skv_writer *writer, uint32_t class, uint64_t head, 
 	return false;
 }
 
-bool skv_arena_hint_take(struct skv_writer *writer, uint32_t class)
+void skv_arena_hints_lost(struct skv_map *map)
+{
+	uint32_t class;
+
+	for (class = 0; class < skv_n_classes; class++)
+		skv_store_relaxed(&skv_class_at(map, class)->lost_left, map->region.geo.n_chunks);
+}
+
+/* Free leaves or blocks of one chunk that no hint names, into the cache. */
+static void find_unhinted(struct skv_writer *writer, uint32_t class, uint64_t head, uint64_t gen)
+{
+	const struct skv_bitmap *bitmap = skv_chunk_bitmap(writer->map, head);
+	uint32_t i, n = class == SKV_CLASS_LEAF ? SKV_LEAVES_PER_CHUNK : skv_class_blocks(class);
+	uint64_t off = skv_chunk_off(writer->map, head), word;
+
+	for (i = 0; i < n; i++, off += skv_class_bytes[class]) {
+		if (skv_load_relaxed(&bitmap->word[i / 64]) >> (i % 64) & 1)
+			continue;
+		/* A leaf begins with its header; the claim looks closer. */
+		if (class == SKV_CLASS_LEAF) {
+			word = skv_load_acquire(&skv_leaf_at(writer->map,
+							     head * SKV_LEAVES_PER_CHUNK + i)
+							 ->header.w);
+			if (word != SKV_LEAF_FREE)
+				continue;
+		} else if (skv_block_load(writer->map, off) !=
+			   skv_block_free_word(writer->map, off, gen)) {
+			continue;
+		}
+		cache_add(writer, class, head, gen, i);
+	}
+}
+
+/*
+ * A step of the search for what the dead had in their caches: LOST_CHUNKS cells and
+ * LOST_SPANS slabs at most, a few microseconds, so that nobody pays for a whole death.
+ */
+static bool find_lost(struct skv_writer *writer, uint32_t class)
+{
+	struct skv_map *map = writer->map;
+	struct skv_class_hints *hints = skv_class_at(map, class);
+	uint32_t want = class == SKV_CLASS_LEAF ? SKV_CHUNK_LEAVES : SKV_CHUNK_SLAB;
+	uint64_t left = skv_load_relaxed(&hints->lost_left), n = map->region.geo.n_chunks;
+	uint64_t at = skv_load_relaxed(&hints->lost_next), looked, skip, spans = 0;
+	struct skv_ready ready = skv_chunks_ready(map);
+	struct skv_cell seen;
+
+	for (looked = 0; looked < LOST_CHUNKS && left > 0 && spans < LOST_SPANS; looked++, left--) {
+		at = at < n ? at : 0;
+		if (at >= ready.low && at < ready.high) {
+			/* What is not there is passed in one step. */
+			skip = ready.high - at;
+			left = left > skip ? left - skip + 1 : 1;
+			at = ready.high;
+			continue;
+		}
+		seen = skv_cell_read(skv_chunk_cell(map, at));
+		if (skv_chunk_state(seen.w) == want &&
+		    (class == SKV_CLASS_LEAF || skv_chunk_class(seen.w) == class)) {
+			spans++;
+			find_unhinted(writer, class, at,
+				      skv_chunk_generation(at, skv_chunk_arg(seen.w)));
+		}
+		at++;
+	}
+	skv_store_relaxed(&hints->lost_next, at);
+	skv_store_relaxed(&hints->lost_left, left);
+	return writer->cache[class].n > 0;
+}
+
+static bool take_hinted(struct skv_writer *writer, uint32_t class)
 {
 	struct skv_map *map = writer->map;
 	struct skv_class_hints *hints = skv_class_at(map, class);
@@ -198,6 +277,14 @@ bool skv_arena_hint_take(struct skv_writer *writer, uint32_t class)
 	/* The count had drifted; without this every allocation would search in vain. */
 	skv_store_relaxed(&hints->n_free, 0);
 	return false;
+}
+
+bool skv_arena_hint_take(struct skv_writer *writer, uint32_t class)
+{
+	if (take_hinted(writer, class))
+		return true;
+	return skv_load_relaxed(&skv_class_at(writer->map, class)->lost_left) > 0 &&
+	       find_lost(writer, class);
 }
 
 /* ---- small records ---------------------------------------------------------------- */

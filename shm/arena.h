@@ -36,6 +36,14 @@ void skv_arena_hint_free(struct skv_writer *writer, const struct skv_span *span,
 void skv_arena_hint_set(struct skv_map *map, uint32_t class, uint64_t head, uint32_t idx);
 bool skv_arena_hint_take(struct skv_writer *writer, uint32_t class);
 
+/*
+ * skv_arena_hints_lost - somebody died, and the private caches with it
+ *
+ * From now on whoever finds no hint looks at the state words of a few chunks of its class
+ * before it takes a new chunk, until all have been looked at once.
+ */
+void skv_arena_hints_lost(struct skv_map *map);
+
 /* Make everything in the private caches visible to others, before the writer goes. */
 void skv_arena_flush(struct skv_writer *writer);
 

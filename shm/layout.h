@@ -274,7 +274,9 @@ struct skv_class_hints {
 	uint64_t n_free;    /* hint bits set, about; drift is possible and harmless */
 	uint64_t cursor;    /* chunk where the last search ended */
 	uint64_t exhausted; /* n_freed when a whole pass found nothing, + 1 */
-	uint64_t reserved[5];
+	uint64_t lost_left; /* chunks to look at for free blocks whose hints died with somebody */
+	uint64_t lost_next; /* the chunk to go on with */
+	uint64_t reserved[3];
 };
 
 struct skv_superblock {

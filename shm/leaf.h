@@ -20,9 +20,9 @@
 /*
  * A leaf is replaced when so many slots are live or dead: misses cost 1.9 lines at a fill of
  * 0.70, 2.4 at 0.75, 3.2 at 0.80. It is split when so many are live, else compacted; the
- * distance between the two pays for the work: at least 48 inserts.
+ * distance between the two pays for the work: at least 52 inserts.
  */
-#define SKV_LEAF_USED_LIMIT 187u
+#define SKV_LEAF_USED_LIMIT 191u
 #define SKV_LEAF_SPLIT_LIVE 139u
 /* The slots are counted only when an insert had to go this many lines away from home: no
  * counter is shared, and at a fill of 0.74 every few inserts ask. */

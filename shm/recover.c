@@ -275,6 +275,7 @@ static bool reap_process(struct skv_writer *writer, uint32_t process, uint64_t s
 	if (!skv_peer_bury(&map->region, process, state))
 		return false;
 	skv_add_relaxed(&skv_super(map)->recoveries, 1);
+	skv_arena_hints_lost(map);
 	/* What it held may answer a search that failed before. */
 	skv_add_relaxed(&skv_super(map)->n_freed, 1);
 	if (report)
@@ -376,6 +377,7 @@ int skv_recover_inherited(struct skv_map *map)
 		finish_named(writer, &victim);
 	}
 	skv_writer_exit(writer);
+	skv_arena_hints_lost(map);
 	return r;
 }
 

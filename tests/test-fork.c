@@ -218,6 +218,12 @@ static void children_of_a_busy_process_attach_for_themselves(void)
 	pthread_t thread[THREADS];
 	int i;
 
+#ifdef __SANITIZE_ADDRESS__
+	/* gcc 12's allocator there is not safe to fork while another thread allocates: the child
+	 * would hang in calloc, now and then. */
+	skv_test_skip("the sanitizer's own malloc does not survive a fork of a busy process");
+#endif
+
 	skv_segment_begin(&parent.s, 4 * MIB);
 	for (i = 0; i < THREADS; i++)
 		CHECK_EQ(pthread_create(&thread[i], NULL, write_all_the_time, &parent), 0);

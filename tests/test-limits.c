@@ -371,7 +371,7 @@ static void keys_of_wrong_length_change_nothing(void)
 
 static void wrong_values_types_and_buffers_change_nothing(void)
 {
-	static const uint8_t broken[][6] = { "\xc1", "\x01\x02", "\xa2" "a", "\x92\x01",
+	static const uint8_t broken[][6] = { "\xc1", "\x01\x02", { 0xa2, 'a' }, "\x92\x01",
 					     "\xdd\x7f\xff\xff\xff" };
 	static const size_t broken_len[] = { 1, 2, 2, 2, 5 };
 	struct shmkv_value odd = { .type = (enum shmkv_type)99 };

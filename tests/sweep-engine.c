@@ -44,6 +44,16 @@ struct sweep_case {
 	uint32_t n_chain; /* recoverers; the last may be there only to be counted */
 };
 
+/* The choices of a sample, the same in each run. */
+static uint32_t mix(uint64_t x)
+{
+	x ^= x >> 33;
+	x *= 0xff51afd7ed558ccdull;
+	x ^= x >> 33;
+	x *= 0xc4ceb9fe1a85ec53ull;
+	return (uint32_t)(x ^ (x >> 33));
+}
+
 /* ---- naming a case -------------------------------------------------------------------- */
 
 static void case_text(const struct sweep_case *c, char *buf, size_t size)
@@ -540,7 +550,8 @@ static void play_stopped(struct sweep_world *w, const struct sweep_case *c, stru
 	memset(w->touched, 0, sizeof(w->touched));
 	w->deaths++;
 	sweep_battery(w, w->kv, w->op.key, false);
-	sweep_twist(w, w->kv, w->op.key, c->twist);
+	sweep_twist(w, w->kv, w->op.key, c->twist,
+		    mix(c->chain[0].point * 31u + c->chain[0].nth * 7u));
 	if (!(c->scenario->flags & SWEEP_CROWDED) && c->twist != SWEEP_TWIST_EXHAUST)
 		meet_newcomer(w, c, false);
 	sweep_recover(w, w->kv, false);
@@ -569,15 +580,8 @@ static void play_stopped(struct sweep_world *w, const struct sweep_case *c, stru
 	sweep_verify(w, w->kv);
 	if (has_tenant)
 		tenant_end(w, &other);
-}
-
-static uint32_t mix(uint64_t x)
-{
-	x ^= x >> 33;
-	x *= 0xff51afd7ed558ccdull;
-	x ^= x >> 33;
-	x *= 0xc4ceb9fe1a85ec53ull;
-	return (uint32_t)(x ^ (x >> 33));
+	/* Nobody died who was not recovered: nothing is lost without another recovery. */
+	sweep_check(w, w->kv);
 }
 
 static void direct(const struct sweep_case *c, struct sweep_board *board, uint64_t seed)

@@ -442,6 +442,8 @@ static void world_begin(struct sweep_world *w, const struct sweep_case *c, struc
 	w->board = board;
 	w->role = "director";
 	snprintf(w->name, sizeof(w->name), "sweep-%d", (int)getpid());
+	/* What a director that was killed, and had this number before, left. */
+	shmkv_unlink(w->name);
 	case_text(c, w->replay, sizeof(w->replay));
 	w->opts.size = sizeof(w->opts);
 	w->opts.max_bytes = s->max_bytes ? s->max_bytes : (uint64_t)1 << 20;
@@ -537,22 +539,36 @@ static void violation(const char *text, void *arg)
 	sweep_bail(arg, "check while the victim is stopped: %s", text);
 }
 
+/* Right before a compare-and-swap that must fail when the world has changed: here what
+ * happens meanwhile matters most. */
+static bool is_late(enum skv_fault_point point)
+{
+	return point == SKV_FAULT_WRITE_GUARDED || point == SKV_FAULT_REMOVE_GUARDED ||
+	       point == SKV_FAULT_LEAF_LATE || point == SKV_FAULT_REAP_LATE;
+}
+
 /* What goes on while the victim is stopped, and what comes of it. */
 static void play_stopped(struct sweep_world *w, const struct sweep_case *c, struct actor *actor,
 			 int r_before, bool published)
 {
 	struct shmkv_audit audit = { .size = sizeof(audit) };
 	uint64_t commits = n_commits(&w->board->plan[0]);
-	bool has_tenant = false;
+	uint32_t salt = mix(c->chain[0].point * 31u + c->chain[0].nth * 7u);
+	bool has_tenant = false, calm;
 	struct actor other;
 	int status;
 
 	memset(w->touched, 0, sizeof(w->touched));
 	w->deaths++;
-	sweep_battery(w, w->kv, w->op.key, false);
-	sweep_twist(w, w->kv, w->op.key, c->twist,
-		    mix(c->chain[0].point * 31u + c->chain[0].nth * 7u));
-	if (!(c->scenario->flags & SWEEP_CROWDED) && c->twist != SWEEP_TWIST_EXHAUST)
+	/* A battery moves leaves and blocks away; without it, the twist is all that happens to
+	 * those that the victim is about to change. */
+	calm = c->twist != SWEEP_TWIST_NONE && (is_late(c->chain[0].point) || (salt & 1));
+	if (calm)
+		sweep_unfill(w, w->kv);
+	else
+		sweep_battery(w, w->kv, w->op.key, false);
+	sweep_twist(w, w->kv, w->op.key, c->twist, salt / 2);
+	if (!calm && !(c->scenario->flags & SWEEP_CROWDED) && c->twist != SWEEP_TWIST_EXHAUST)
 		meet_newcomer(w, c, false);
 	sweep_recover(w, w->kv, false);
 	sweep_verify(w, w->kv);
@@ -865,14 +881,6 @@ static bool count_passages(struct sweep_run *run, struct sweep_case *c)
 	c->chain[0].nth = 1;
 	c->n_chain = 0;
 	return run_case(run, c);
-}
-
-/* Right before a compare-and-swap that must fail when the world has changed: here what
- * happens meanwhile matters most. */
-static bool is_late(enum skv_fault_point point)
-{
-	return point == SKV_FAULT_WRITE_GUARDED || point == SKV_FAULT_REMOVE_GUARDED ||
-	       point == SKV_FAULT_LEAF_LATE || point == SKV_FAULT_REAP_LATE;
 }
 
 static void sweep_passage(struct sweep_run *run, struct sweep_case *c, uint32_t turn)

@@ -44,6 +44,16 @@ struct sweep_case {
 	uint32_t n_chain; /* recoverers; the last may be there only to be counted */
 };
 
+/* The choices of a sample, the same in each run. */
+static uint32_t mix(uint64_t x)
+{
+	x ^= x >> 33;
+	x *= 0xff51afd7ed558ccdull;
+	x ^= x >> 33;
+	x *= 0xc4ceb9fe1a85ec53ull;
+	return (uint32_t)(x ^ (x >> 33));
+}
+
 /* ---- naming a case -------------------------------------------------------------------- */
 
 static void case_text(const struct sweep_case *c, char *buf, size_t size)
@@ -432,6 +442,8 @@ static void world_begin(struct sweep_world *w, const struct sweep_case *c, struc
 	w->board = board;
 	w->role = "director";
 	snprintf(w->name, sizeof(w->name), "sweep-%d", (int)getpid());
+	/* What a director that was killed, and had this number before, left. */
+	shmkv_unlink(w->name);
 	case_text(c, w->replay, sizeof(w->replay));
 	w->opts.size = sizeof(w->opts);
 	w->opts.max_bytes = s->max_bytes ? s->max_bytes : (uint64_t)1 << 20;
@@ -527,21 +539,36 @@ static void violation(const char *text, void *arg)
 	sweep_bail(arg, "check while the victim is stopped: %s", text);
 }
 
+/* Right before a compare-and-swap that must fail when the world has changed: here what
+ * happens meanwhile matters most. */
+static bool is_late(enum skv_fault_point point)
+{
+	return point == SKV_FAULT_WRITE_GUARDED || point == SKV_FAULT_REMOVE_GUARDED ||
+	       point == SKV_FAULT_LEAF_LATE || point == SKV_FAULT_REAP_LATE;
+}
+
 /* What goes on while the victim is stopped, and what comes of it. */
 static void play_stopped(struct sweep_world *w, const struct sweep_case *c, struct actor *actor,
 			 int r_before, bool published)
 {
 	struct shmkv_audit audit = { .size = sizeof(audit) };
 	uint64_t commits = n_commits(&w->board->plan[0]);
-	bool has_tenant = false;
+	uint32_t salt = mix(c->chain[0].point * 31u + c->chain[0].nth * 7u);
+	bool has_tenant = false, calm;
 	struct actor other;
 	int status;
 
 	memset(w->touched, 0, sizeof(w->touched));
 	w->deaths++;
-	sweep_battery(w, w->kv, w->op.key, false);
-	sweep_twist(w, w->kv, w->op.key, c->twist);
-	if (!(c->scenario->flags & SWEEP_CROWDED) && c->twist != SWEEP_TWIST_EXHAUST)
+	/* A battery moves leaves and blocks away; without it, the twist is all that happens to
+	 * those that the victim is about to change. */
+	calm = c->twist != SWEEP_TWIST_NONE && (is_late(c->chain[0].point) || (salt & 1));
+	if (calm)
+		sweep_unfill(w, w->kv);
+	else
+		sweep_battery(w, w->kv, w->op.key, false);
+	sweep_twist(w, w->kv, w->op.key, c->twist, salt / 2);
+	if (!calm && !(c->scenario->flags & SWEEP_CROWDED) && c->twist != SWEEP_TWIST_EXHAUST)
 		meet_newcomer(w, c, false);
 	sweep_recover(w, w->kv, false);
 	sweep_verify(w, w->kv);
@@ -569,15 +596,8 @@ static void play_stopped(struct sweep_world *w, const struct sweep_case *c, stru
 	sweep_verify(w, w->kv);
 	if (has_tenant)
 		tenant_end(w, &other);
-}
-
-static uint32_t mix(uint64_t x)
-{
-	x ^= x >> 33;
-	x *= 0xff51afd7ed558ccdull;
-	x ^= x >> 33;
-	x *= 0xc4ceb9fe1a85ec53ull;
-	return (uint32_t)(x ^ (x >> 33));
+	/* Nobody died who was not recovered: nothing is lost without another recovery. */
+	sweep_check(w, w->kv);
 }
 
 static void direct(const struct sweep_case *c, struct sweep_board *board, uint64_t seed)
@@ -861,14 +881,6 @@ static bool count_passages(struct sweep_run *run, struct sweep_case *c)
 	c->chain[0].nth = 1;
 	c->n_chain = 0;
 	return run_case(run, c);
-}
-
-/* Right before a compare-and-swap that must fail when the world has changed: here what
- * happens meanwhile matters most. */
-static bool is_late(enum skv_fault_point point)
-{
-	return point == SKV_FAULT_WRITE_GUARDED || point == SKV_FAULT_REMOVE_GUARDED ||
-	       point == SKV_FAULT_LEAF_LATE || point == SKV_FAULT_REAP_LATE;
 }
 
 static void sweep_passage(struct sweep_run *run, struct sweep_case *c, uint32_t turn)

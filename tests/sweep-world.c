@@ -629,6 +629,7 @@ const char *const sweep_twist_names[] = {
 	[SWEEP_TWIST_NONE] = "none",
 	[SWEEP_TWIST_REPLACE] = "replace",
 	[SWEEP_TWIST_DELETE] = "delete",
+	[SWEEP_TWIST_ABA] = "aba",
 	[SWEEP_TWIST_REBUILD] = "rebuild",
 	[SWEEP_TWIST_RECYCLE] = "recycle",
 	[SWEEP_TWIST_DISMANTLE] = "dismantle",
@@ -638,7 +639,7 @@ const char *const sweep_twist_names[] = {
 };
 
 /* Absent keys of the target's leaf come and go until it was replaced several times. */
-static void rebuild_leaf(struct sweep_world *w, struct shmkv *kv, uint32_t target)
+static void rebuild_leaf(struct sweep_world *w, struct shmkv *kv, uint32_t target, uint32_t times)
 {
 	struct shmkv_info before = { .size = sizeof(before) }, now = { .size = sizeof(now) };
 	uint32_t id, round;
@@ -653,10 +654,14 @@ static void rebuild_leaf(struct sweep_world *w, struct shmkv *kv, uint32_t targe
 			sweep_put(w, kv, id, sweep_bin(w, SWEEP_SMALL));
 			if (id % 8 != 0 || round % 2)
 				sweep_del(w, kv, id);
+			if (id % 4 != 0)
+				continue;
+			/* How often decides which leaf is in use in the end, and for what. */
+			SWEEP_WANT(w, shmkv_info(kv, &now), 0);
+			if (now.splits + now.compactions >=
+			    before.splits + before.compactions + times)
+				return;
 		}
-		SWEEP_WANT(w, shmkv_info(kv, &now), 0);
-		if (now.splits + now.compactions >= before.splits + before.compactions + 3)
-			break;
 	}
 }
 
@@ -679,7 +684,8 @@ static void recycle(struct sweep_world *w, struct shmkv *kv, uint32_t target)
 		put_if_room(w, kv, id + i, lens[i % 4]);
 }
 
-void sweep_twist(struct sweep_world *w, struct shmkv *kv, uint32_t target, enum sweep_twist twist)
+void sweep_twist(struct sweep_world *w, struct shmkv *kv, uint32_t target, enum sweep_twist twist,
+		 uint32_t salt)
 {
 	uint32_t id;
 
@@ -690,8 +696,20 @@ void sweep_twist(struct sweep_world *w, struct shmkv *kv, uint32_t target, enum 
 	case SWEEP_TWIST_DELETE:
 		sweep_del(w, kv, target);
 		break;
+	case SWEEP_TWIST_ABA:
+		/* Freed last is used first: the second one lies where the first one lay. */
+		if (w->model[target].kind == SWEEP_BIN) {
+			uint32_t len = w->model[target].len + w->model[target].len2;
+
+			sweep_put(w, kv, target, sweep_bin(w, len));
+			sweep_put(w, kv, target, sweep_bin(w, len));
+		} else {
+			sweep_put(w, kv, target, sweep_bin(w, SWEEP_SMALL));
+			sweep_del(w, kv, target);
+		}
+		break;
 	case SWEEP_TWIST_REBUILD:
-		rebuild_leaf(w, kv, target);
+		rebuild_leaf(w, kv, target, 3 + salt % 4);
 		break;
 	case SWEEP_TWIST_RECYCLE:
 		recycle(w, kv, target);

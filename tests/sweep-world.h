@@ -191,6 +191,7 @@ enum sweep_twist {
 	SWEEP_TWIST_NONE,
 	SWEEP_TWIST_REPLACE,   /* the target has another value */
 	SWEEP_TWIST_DELETE,    /* the target is gone */
+	SWEEP_TWIST_ABA,       /* the target has another record in the block that it had */
 	SWEEP_TWIST_REBUILD,   /* its leaf is replaced many times */
 	SWEEP_TWIST_RECYCLE,   /* its memory was used for many other records */
 	SWEEP_TWIST_DISMANTLE, /* slabs and runs become something else */
@@ -199,7 +200,9 @@ enum sweep_twist {
 	SWEEP_TWIST_N,
 };
 extern const char *const sweep_twist_names[];
-void sweep_twist(struct sweep_world *w, struct shmkv *kv, uint32_t target, enum sweep_twist twist);
+/* @salt: varies what is done a little */
+void sweep_twist(struct sweep_world *w, struct shmkv *kv, uint32_t target, enum sweep_twist twist,
+		 uint32_t salt);
 
 /* shmkv_recover; @quiet: nobody else is inside a call, so the count becomes exact. */
 void sweep_recover(struct sweep_world *w, struct shmkv *kv, bool quiet);

@@ -471,7 +471,8 @@ static void creator_has_its_place_before_anybody_can_take_it(void)
 /* ---- table ------------------------------------------------------------------------ */
 
 const struct skv_test skv_tests_fork[] = {
-	{ "fork", "a child is refused its parent's handles", child_is_refused_its_parents_handles, 20 },
+	{ "fork", "a child is refused its parent's handles",
+	  child_is_refused_its_parents_handles, 20 },
 	{ "fork", "a living child does not keep its parent alive",
 	  living_child_does_not_keep_its_parent_alive, 20 },
 	{ "fork", "exec ends an attachment", exec_ends_an_attachment, 20 },
@@ -479,7 +480,8 @@ const struct skv_test skv_tests_fork[] = {
 	  children_of_a_busy_process_attach_for_themselves, 60 },
 	{ "lives", "an unlinked segment serves its users and the name another",
 	  unlinked_segment_serves_its_users_and_the_name_another, 20 },
-	{ "lives", "thousands of attachments leave nothing", thousands_of_attachments_leave_nothing, 60 },
+	{ "lives", "thousands of attachments leave nothing",
+	  thousands_of_attachments_leave_nothing, 60 },
 	{ "lives", "threads that end give their contexts back",
 	  threads_that_end_give_their_contexts_back, 20 },
 	{ "lives", "the application may close every descriptor",

@@ -28,9 +28,11 @@ static int no_name(const char *name, void *arg)
 static void bad_names_are_refused_everywhere(void)
 {
 	char long_name[SHMKV_NAME_MAX + 2];
-	const char *const bad[] = { NULL,    "",	"shm:",	  ".hidden", "shm:.x", "a/b", "/a",
-				    "../a",  "a b",	"a\n",	  "\xc3\xa4", "a:b",   ":a",  "nosuch:a",
-				    "shm:shm:a", "shm:a/b", "SHM:a", long_name };
+	const char *const bad[] = {
+		NULL,	     "",     "shm:",	"shm:.x",   ".hidden", "shm:a/b",
+		"a/b",	     "/a",   "../a",	"a b",	    "a\n",     "\xc3\xa4",
+		"nosuch:a",  "a:b",  ":a",	"SHM:a",    "shm:shm:a", long_name,
+	};
 	struct shmkv *kv = (struct shmkv *)&kv, *const before = kv;
 	unsigned int n_before = 0, n = 0;
 	size_t i;
@@ -195,6 +197,18 @@ static void patch(const char *path, off_t off, const void *data, size_t len)
 #define HEADER_FIELD(member) { #member, offsetof(struct skv_superblock, member), \
 			       sizeof(((struct skv_superblock *)0)->member) }
 
+/* Fields of which one more is as good as what was there. */
+static bool may_be_one_more(off_t off)
+{
+	/* A watermark may be any number up to its bound, as may the first level; what was asked
+	 * for may be a little more than what was used of it; the other hash is another hash, and
+	 * then the keys are not found. */
+	return off >= (off_t)offsetof(struct skv_superblock, chunks_ready) ||
+	       off == (off_t)offsetof(struct skv_superblock, level_min) ||
+	       off == (off_t)offsetof(struct skv_superblock, max_bytes) ||
+	       off == (off_t)offsetof(struct skv_superblock, hash_kind);
+}
+
 static void other_headers_are_refused_and_left_alone(void)
 {
 	static const struct {
@@ -247,17 +261,7 @@ static void other_headers_are_refused_and_left_alone(void)
 			memcpy(&number, bytes, fields[i].len < 8 ? fields[i].len : 8);
 			number += k == 1 ? 1 : (uint64_t)1 << (fields[i].len * 4 - 2);
 			memcpy(bytes, &number, fields[i].len < 8 ? fields[i].len : 8);
-			/* A watermark may be any number up to its bound. */
-			if (k == 1 && fields[i].off >= (off_t)offsetof(struct skv_superblock, chunks_ready))
-				continue;
-			/* As may the number of the first level. */
-			if (k == 1 && fields[i].off == (off_t)offsetof(struct skv_superblock, level_min))
-				continue;
-			/* What was asked for may be a little more than what was used of it. */
-			if (k == 1 && fields[i].off == (off_t)offsetof(struct skv_superblock, max_bytes))
-				continue;
-			/* The other hash is another hash; the keys are then not found. */
-			if (k == 1 && fields[i].off == (off_t)offsetof(struct skv_superblock, hash_kind))
+			if (k == 1 && may_be_one_more(fields[i].off))
 				continue;
 			patch(path, fields[i].off, k == 0 ? ones : bytes, fields[i].len);
 			digest = skv_file_digest(path);
@@ -371,7 +375,7 @@ static void keys_of_wrong_length_change_nothing(void)
 
 static void wrong_values_types_and_buffers_change_nothing(void)
 {
-	static const uint8_t broken[][6] = { "\xc1", "\x01\x02", { 0xa2, 'a' }, "\x92\x01",
+	static const uint8_t broken[][6] = { "\xc1", "\x01\x02", "\xa2\x61", "\x92\x01",
 					     "\xdd\x7f\xff\xff\xff" };
 	static const size_t broken_len[] = { 1, 2, 2, 2, 5 };
 	struct shmkv_value odd = { .type = (enum shmkv_type)99 };
@@ -667,7 +671,8 @@ const struct skv_test skv_tests_limits[] = {
 	{ "names", "bad names are refused everywhere", bad_names_are_refused_everywhere, 10 },
 	{ "names", "the longest name works", longest_name_works, 10 },
 	{ "names", "a missing segment is not made", missing_segment_is_not_made, 10 },
-	{ "names", "a name that is taken keeps its segment", name_that_is_taken_keeps_its_segment, 10 },
+	{ "names", "a name that is taken keeps its segment",
+	  name_that_is_taken_keeps_its_segment, 10 },
 	{ "names", "bad options are refused", bad_options_are_refused, 10 },
 	{ "files", "foreign files are refused and left alone",
 	  foreign_files_are_refused_and_left_alone, 10 },
@@ -675,7 +680,8 @@ const struct skv_test skv_tests_limits[] = {
 	  other_headers_are_refused_and_left_alone, 20 },
 	{ "files", "truncated and lengthened files are refused",
 	  truncated_and_lengthened_files_are_refused, 10 },
-	{ "arguments", "keys of wrong length change nothing", keys_of_wrong_length_change_nothing, 10 },
+	{ "arguments", "keys of wrong length change nothing",
+	  keys_of_wrong_length_change_nothing, 10 },
 	{ "arguments", "wrong values, types and buffers change nothing",
 	  wrong_values_types_and_buffers_change_nothing, 10 },
 	{ "arguments", "a value larger than the segment changes nothing",

@@ -11,7 +11,8 @@
  * Processes 0 to 3 want WANT0..WANT3 contexts each (threads), do one operation in each, look
  * for the dead when they like, and leave; bit p of DIES says that process p may die
  * instead, between any two shared accesses. A process begins at any time; with CHAIN number 3
- * begins when 0 is over.
+ * begins when 0 is over. With UNDECIDED an heir or adopter may find that it cannot settle a
+ * context now.
  *
  * In the end every slot and context is free and nothing is held, once the dead have been reaped.
  * Controls, each must fail:
@@ -20,7 +21,7 @@
  *   LATE_LOCK     a newcomer claims the slot first and takes the byte then
  *   EARLY_UNLOCK  who leaves drops the byte before the contexts
  *   OWNER_WORD    an heir tells its own context by the owner word
- *   UNDECIDED     an heir or adopter may find that it cannot settle a context now, and goes on
+ *   DEBTOR        who could not settle a context that came to it (UNDECIDED) frees its slot
  * Not needed, and shown to be so: looking at the slot again after the byte (NO_REREAD), because
  * RP1 and the burial look at it anyway.
  */
@@ -163,7 +164,7 @@ inline adopt(c)
 		settle_context(c, slot + 1, vi + 1);
 		if
 #ifdef UNDECIDED
-		:: got = 0
+		:: got = 0; owes = 1
 #endif
 		:: DIE
 		   intent[c] = 0;
@@ -180,7 +181,7 @@ inline adopt(c)
 proctype Process(byte me; byte want; bit mortal)
 {
 	byte slot, inc, n, c, s, k, vp, vi, jst, jinc, mine, own0, own1;
-	bit got, judged, inherited;
+	bit got, judged, inherited, owes;
 
 	if
 	:: want == 0 -> goto gone
@@ -261,10 +262,15 @@ proctype Process(byte me; byte want; bit mortal)
 			:: vp == slot + 1 ->
 #endif
 				settle_context(c, vp, vi);
-				DIE
-				d_step { if :: OWNER_IS(c, vp, vi) -> oproc[c] = 0; oinc[c] = vi + 1 :: else fi };
-				DIE
-				c++
+				if
+#ifdef UNDECIDED
+				:: owes = 1; goto leave
+#endif
+				:: DIE
+				   d_step { if :: OWNER_IS(c, vp, vi) -> oproc[c] = 0; oinc[c] = vi + 1 :: else fi };
+				   DIE
+				   c++
+				fi
 			:: else -> c++
 			fi
 		:: else -> break
@@ -369,7 +375,9 @@ proctype Process(byte me; byte want; bit mortal)
 		c = 0
 	od;
 
-	/* skv_writer_release_all, skv_peer_leave, and the mapping. */
+leave:
+	/* skv_writer_release_all, skv_peer_leave, and the mapping. Who owes the recovery of a
+	 * context leaves its slot as if it had died. */
 #ifdef EARLY_UNLOCK
 	lock[slot] = 0;
 #endif
@@ -382,6 +390,12 @@ proctype Process(byte me; byte want; bit mortal)
 	:: else
 	fi;
 	DIE
+#ifndef DEBTOR
+	if
+	:: owes -> goto died
+	:: else
+	fi;
+#endif
 	d_step { if :: SLOT_IS(slot, LIVE, inc) -> pst[slot] = FREE; pinc[slot] = inc + 1 :: else fi };
 #ifndef EARLY_UNLOCK
 	if

@@ -123,6 +123,11 @@ const char *sweep_key(uint32_t id, size_t *ret_len)
 	return keys[id].text;
 }
 
+void sweep_keep_no_leaves(struct shmkv *kv)
+{
+	skv_store_relaxed(&skv_super(map_of(kv))->leaf_target, 0);
+}
+
 bool sweep_same_leaf(struct shmkv *kv, uint32_t a, uint32_t b)
 {
 	struct skv_map *map = map_of(kv);
@@ -631,6 +636,7 @@ const char *const sweep_twist_names[] = {
 	[SWEEP_TWIST_DELETE] = "delete",
 	[SWEEP_TWIST_ABA] = "aba",
 	[SWEEP_TWIST_REBUILD] = "rebuild",
+	[SWEEP_TWIST_ELSEWHERE] = "elsewhere",
 	[SWEEP_TWIST_RECYCLE] = "recycle",
 	[SWEEP_TWIST_DISMANTLE] = "dismantle",
 	[SWEEP_TWIST_EXHAUST] = "exhaust",
@@ -638,8 +644,9 @@ const char *const sweep_twist_names[] = {
 	[SWEEP_TWIST_N] = NULL,
 };
 
-/* Absent keys of the target's leaf come and go until it was replaced several times. */
-static void rebuild_leaf(struct sweep_world *w, struct shmkv *kv, uint32_t target, uint32_t times)
+/* Absent keys of the target's leaf, or of others, come and go until so many were replaced. */
+static void rebuild_leaf(struct sweep_world *w, struct shmkv *kv, uint32_t target, bool same,
+			 uint32_t times)
 {
 	struct shmkv_info before = { .size = sizeof(before) }, now = { .size = sizeof(now) };
 	uint32_t id, round;
@@ -649,7 +656,7 @@ static void rebuild_leaf(struct sweep_world *w, struct shmkv *kv, uint32_t targe
 		/* Not the deep ones: so many with one prefix fit no leaf. */
 		for (id = 0; id < SWEEP_N_PLAIN; id++) {
 			if (w->model[id].kind != SWEEP_ABSENT || id == target ||
-			    !sweep_same_leaf(kv, id, target))
+			    sweep_same_leaf(kv, id, target) != same)
 				continue;
 			sweep_put(w, kv, id, sweep_bin(w, SWEEP_SMALL));
 			if (id % 8 != 0 || round % 2)
@@ -709,7 +716,11 @@ void sweep_twist(struct sweep_world *w, struct shmkv *kv, uint32_t target, enum 
 		}
 		break;
 	case SWEEP_TWIST_REBUILD:
-		rebuild_leaf(w, kv, target, 3 + salt % 4);
+		rebuild_leaf(w, kv, target, true, 3 + salt % 4);
+		break;
+	case SWEEP_TWIST_ELSEWHERE:
+		rebuild_leaf(w, kv, target, true, 1);
+		rebuild_leaf(w, kv, target, false, 1 + salt % 2);
 		break;
 	case SWEEP_TWIST_RECYCLE:
 		recycle(w, kv, target);

@@ -140,6 +140,9 @@ void sweep_keys_init(uint64_t seed);
 
 const char *sweep_key(uint32_t id, size_t *ret_len);
 
+/* From now on no free leaf is kept for compaction: each is used again at once. */
+void sweep_keep_no_leaves(struct shmkv *kv);
+
 /* Are both keys in the same leaf now? */
 bool sweep_same_leaf(struct shmkv *kv, uint32_t a, uint32_t b);
 
@@ -193,6 +196,7 @@ enum sweep_twist {
 	SWEEP_TWIST_DELETE,    /* the target is gone */
 	SWEEP_TWIST_ABA,       /* the target has another record in the block that it had */
 	SWEEP_TWIST_REBUILD,   /* its leaf is replaced many times */
+	SWEEP_TWIST_ELSEWHERE, /* its leaf was replaced and serves other keys now */
 	SWEEP_TWIST_RECYCLE,   /* its memory was used for many other records */
 	SWEEP_TWIST_DISMANTLE, /* slabs and runs become something else */
 	SWEEP_TWIST_EXHAUST,   /* the segment is full when it wakes */

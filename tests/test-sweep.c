@@ -11,7 +11,6 @@
  *
  * SHMKV_SWEEP=full       every passage, every twist (long)
  * SKV_SWEEP_CASE=...     only this case, as a failure names it
- * SKV_SWEEP_ONLY=name    only scenarios whose name begins so; the gates are left out
  * SKV_TEST_SEED=n        another hash key, and so other leaves
  */
 

@@ -636,8 +636,7 @@ static void direct(const struct sweep_case *c, struct sweep_board *board, uint64
 		actor_wait_ready(w, &actor);
 	}
 	run_haunts(w, c, haunts, n_haunts);
-	if (w->kv && (c->action == ACT_STOP || c->action == ACT_STOPKILL) &&
-	    (c->twist == SWEEP_TWIST_REBUILD || c->twist == SWEEP_TWIST_ELSEWHERE))
+	if (w->kv && !(s->flags & SWEEP_POOLED))
 		sweep_keep_no_leaves(w->kv);
 	if (s->flags & SWEEP_STARTS) {
 		actor = actor_start(w, c, "victim", victim, 0);

@@ -196,7 +196,7 @@ static void die_with_two_threads(struct sweep_world *w, struct shmkv *kv)
 const struct sweep_scenario sweep_scenarios[] = {
 	/* Lifecycle. */
 	{ .name = "create", .op = { SWEEP_CREATE, 1, 0 }, .flags = SWEEP_STARTS },
-	{ .name = "attach", .op = { SWEEP_ATTACH, 1, 0 }, .flags = SWEEP_STARTS,
+	{ .name = "attach", .op = { SWEEP_ATTACH, 1, 0 }, .flags = SWEEP_STARTS | SWEEP_POOLED,
 	  .prepare = prepare_many },
 	{ .name = "attach-contexts", .op = { SWEEP_ATTACH, 1, 0 },
 	  .flags = SWEEP_STARTS | SWEEP_FIRST,
@@ -257,8 +257,10 @@ const struct sweep_scenario sweep_scenarios[] = {
 	{ .name = "put-split", .op = { SWEEP_PUT, SWEEP_KEY_SPLIT, SWEEP_SMALL },
 	  .prepare = prepare_split },
 	{ .name = "put-split-grow", .op = { SWEEP_PUT, SWEEP_KEY_SPLIT2, SWEEP_SMALL },
+	  .flags = SWEEP_POOLED,
 	  .prepare = prepare_split2 },
 	{ .name = "put-compact", .op = { SWEEP_PUT, SWEEP_KEY_COMPACT, SWEEP_SMALL },
+	  .flags = SWEEP_POOLED,
 	  .prepare = prepare_compact },
 	{ .name = "put-deep", .op = { SWEEP_PUT, SWEEP_KEY_DEEP, SWEEP_SMALL },
 	  .prepare = prepare_deep, .max_bytes = (uint64_t)8 << 20 },
@@ -277,18 +279,24 @@ const struct sweep_scenario sweep_scenarios[] = {
 
 	/* Full. */
 	{ .name = "full-dismantle", .op = { SWEEP_PUT, 1, SWEEP_MEDIUM },
+	  .flags = SWEEP_POOLED,
 	  .prepare = prepare_full },
 	{ .name = "full-run", .op = { SWEEP_PUT, 9, SWEEP_RUN },
+	  .flags = SWEEP_POOLED,
 	  .prepare = prepare_full },
 	{ .name = "full-compact", .op = { SWEEP_PUT, SWEEP_KEY_COMPACT, SWEEP_SMALL },
+	  .flags = SWEEP_POOLED,
 	  .prepare = prepare_full_compact },
 	{ .name = "full-reap", .op = { SWEEP_PUT, 1, SWEEP_MEDIUM },
+	  .flags = SWEEP_POOLED,
 	  .prepare = prepare_full,
 	  .deaths = { { { SWEEP_PUT, 9, SWEEP_RUN }, POINT(WRITE_COMPLETE), 1 } } },
-	{ .name = "full-del", .op = { SWEEP_DEL, 1, 0 }, .prepare = prepare_full },
+	{ .name = "full-del", .op = { SWEEP_DEL, 1, 0 }, .flags = SWEEP_POOLED,
+	  .prepare = prepare_full },
 
 	/* All keys. */
-	{ .name = "clear", .op = { SWEEP_CLEAR, 1, 0 }, .prepare = prepare_many },
+	{ .name = "clear", .op = { SWEEP_CLEAR, 1, 0 }, .flags = SWEEP_POOLED,
+	  .prepare = prepare_many },
 	{ .name = "clear-large", .op = { SWEEP_CLEAR, 1, 0 }, .prepare = prepare_large },
 	{ .name = "scan", .op = { SWEEP_SCAN, 1, 0 }, .prepare = prepare_many,
 	  .flags = SWEEP_PASSES_NONE },

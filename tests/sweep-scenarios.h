@@ -24,6 +24,9 @@
 #define SWEEP_STARTS 2u
 /* Nobody else may be attached beforehand: it would take what the victim shall take. */
 #define SWEEP_FIRST 8u
+/* Free leaves are kept for compaction first, as always; elsewhere they are used at once, so
+ * that a victim that wakes meets another life of its leaf. */
+#define SWEEP_POOLED 16u
 /* The operation passes no point at all. */
 #define SWEEP_PASSES_NONE 4u
 

@@ -245,7 +245,8 @@ static bool owned_by(const struct victim *victim, uint32_t process)
 	return skv_owner_process(victim->owner) == (int32_t)process;
 }
 
-/* RP1 to RP6 for one process slot that was judged dead. */
+/* RP1 to RP6 for one process slot that was judged dead. True when it is not there any more,
+ * also when that is the work of somebody else who came first. */
 static bool reap_process(struct skv_writer *writer, uint32_t process, uint64_t state,
 			 struct shmkv_recovery *report)
 {
@@ -262,7 +263,7 @@ static bool reap_process(struct skv_writer *writer, uint32_t process, uint64_t s
 		/* RP1: a later tenant of the slot could own this context. Not while the slot still
 		 * says what was judged. */
 		if (skv_load_acquire(&skv_peer_slot(&map->region, process)->state) != state)
-			return false;
+			return true;
 		if (settle_context(writer, &victim, report) < 0)
 			return false;
 		if (skv_cas(&victim.ctx->owner, victim.owner, skv_owner_word(victim.owner, -1)) &&
@@ -271,13 +272,14 @@ static bool reap_process(struct skv_writer *writer, uint32_t process, uint64_t s
 		SKV_FAULT(REAP_FREED);
 		finish_named(writer, &victim);
 	}
+	/* What it held may answer a search that failed before. First this, then the slot: who
+	 * finds that the dead one is gone searches again. */
+	skv_arena_hints_lost(map);
+	skv_add_relaxed(&skv_super(map)->n_freed, 1);
 	SKV_FAULT(REAP_DONE);
 	if (!skv_peer_bury(&map->region, process, state))
-		return false;
+		return true;
 	skv_add_relaxed(&skv_super(map)->recoveries, 1);
-	skv_arena_hints_lost(map);
-	/* What it held may answer a search that failed before. */
-	skv_add_relaxed(&skv_super(map)->n_freed, 1);
 	if (report)
 		report->processes++;
 	return true;

@@ -16,7 +16,7 @@
  * @report: NULL, or counts are added to it
  *
  * Idempotent and helpable: may run in any number of processes at once, and die anywhere.
- * Returns how many processes were recovered.
+ * Returns how many processes that were found dead are recovered now, by us or by others.
  */
 uint64_t skv_recover_reap(struct skv_writer *writer, struct shmkv_recovery *report);
 

@@ -67,7 +67,8 @@ static void case_text(const struct sweep_case *c, char *buf, size_t size)
 	if (c->action == ACT_STOP || c->action == ACT_STOPKILL)
 		n += (size_t)snprintf(buf + n, size - n, "-%s", sweep_twist_names[c->twist]);
 	for (i = 1; i <= c->n_chain; i++)
-		n += (size_t)snprintf(buf + n, size - n, ":%s:%llu", skv_fault_name(c->chain[i].point),
+		n += (size_t)snprintf(buf + n, size - n, ":%s:%llu",
+				      skv_fault_name(c->chain[i].point),
 				      (unsigned long long)c->chain[i].nth);
 }
 
@@ -325,7 +326,8 @@ static void haunt(struct sweep_world *w, const struct sweep_case *c, uint32_t n,
 	sweep_run_op(w, &kv, &op, w->haunt_value[n]);
 }
 
-static void newcomer(struct sweep_world *w, const struct sweep_case *c, uint32_t n, int ready, int go)
+static void newcomer(struct sweep_world *w, const struct sweep_case *c, uint32_t n, int ready,
+		     int go)
 {
 	struct shmkv *kv = child_attach(w);
 
@@ -357,7 +359,8 @@ static void tenant(struct sweep_world *w, const struct sweep_case *c, uint32_t n
 
 	(void)c;
 	child_ready(ready, go);
-	skv_fault_arm(&w->board->many_plan[0], tenant_stops[n].point, 1, SKV_FAULT_STOP, NULL, NULL);
+	skv_fault_arm(&w->board->many_plan[0], tenant_stops[n].point, 1, SKV_FAULT_STOP, NULL,
+		      NULL);
 	for (id = TENANT_KEY; id < TENANT_KEY + TENANT_KEYS; id++)
 		sweep_put(w, kv, id, w->tenant_value[id - TENANT_KEY]);
 	skv_fault_arm(NULL, SKV_FAULT_N, 0, SKV_FAULT_NONE, NULL, NULL);
@@ -421,7 +424,7 @@ static void judge_resumed(struct sweep_world *w, uint64_t commits, int r_before,
 	} else if (sweep_op_has_key(w->op.kind)) {
 		if (commits > 0)
 			want = r_before;
-		else if (r == -ENOSPC && w->was_filled)
+		else if (r == -ENOSPC && w->n_fill > 0)
 			want = -ENOSPC; /* and nothing changed */
 		else
 			want = sweep_model_op(w, &w->op, w->value, !w->touched[w->op.key]);
@@ -433,8 +436,8 @@ static void judge_resumed(struct sweep_world *w, uint64_t commits, int r_before,
 
 /* ---- one case ------------------------------------------------------------------------- */
 
-static void world_begin(struct sweep_world *w, const struct sweep_case *c, struct sweep_board *board,
-			uint64_t seed)
+static void world_begin(struct sweep_world *w, const struct sweep_case *c,
+			struct sweep_board *board, uint64_t seed)
 {
 	const struct sweep_scenario *s = c->scenario;
 
@@ -722,6 +725,18 @@ static void direct_case(const void *arg, struct sweep_board *board, uint64_t see
 	direct(arg, board, seed);
 }
 
+static void failed(struct sweep_run *run, const char *text)
+{
+	struct sweep_board *board = run->board;
+
+	fprintf(stderr, "sweep: %s\nsweep: repeat with SKV_SWEEP_CASE='%s' SKV_TEST_SEED=%llu\n",
+		board->message, text, (unsigned long long)run->seed);
+	if (run->n_failed++ == 0)
+		snprintf(run->first, sizeof(run->first), "%s", board->message);
+	if (run->n_failed >= FAILURES_MAX)
+		sweep_run_end(run);
+}
+
 /* A director in a process of its own; false if it was not content. */
 static bool run_director(struct sweep_run *run, director_fn *fn, const void *arg, const char *text)
 {
@@ -764,16 +779,34 @@ static bool run_director(struct sweep_run *run, director_fn *fn, const void *arg
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
 		snprintf(board->message, sizeof(board->message), "%s: hangs", text);
 	else if (!board->message[0])
-		snprintf(board->message, sizeof(board->message), "%s: director ended with status %#x",
-			 text, (unsigned int)status);
+		snprintf(board->message, sizeof(board->message),
+			 "%s: director ended with status %#x", text, (unsigned int)status);
 	snprintf(name, sizeof(name), "sweep-%d", (int)pid);
 	shmkv_unlink(name);
-	fprintf(stderr, "sweep: %s\nsweep: repeat with SKV_SWEEP_CASE='%s' SKV_TEST_SEED=%llu\n",
-		board->message, text, (unsigned long long)run->seed);
-	if (run->n_failed++ == 0)
-		snprintf(run->first, sizeof(run->first), "%s", board->message);
-	if (run->n_failed >= FAILURES_MAX)
-		sweep_run_end(run);
+	failed(run, text);
+	return false;
+}
+
+/*
+ * Chunks of leaves stay what they are; all others were filled to the last block. So the
+ * memory is that of a segment that saw no death if there are as many chunks of leaves. A few
+ * more are there because survivors did more with it than the run without a death.
+ */
+static bool memory_is_explained(struct sweep_run *run, const struct sweep_case *c, const char *text)
+{
+	struct sweep_board *board = run->board;
+	uint64_t more = c->action == ACT_STOP || c->action == ACT_STOPKILL ? 8 : 2;
+
+	if (c->action == ACT_COUNT) {
+		run->leaf_chunks = board->fill_leaf_chunks;
+		return true;
+	}
+	if (run->leaf_chunks == 0 || board->fill_leaf_chunks <= run->leaf_chunks + more + c->n_chain)
+		return true;
+	snprintf(board->message, sizeof(board->message),
+		 "%s: %llu chunks of leaves at the end, without a death %llu", text,
+		 (unsigned long long)board->fill_leaf_chunks, (unsigned long long)run->leaf_chunks);
+	failed(run, text);
 	return false;
 }
 
@@ -786,7 +819,7 @@ static bool run_case(struct sweep_run *run, const struct sweep_case *c)
 
 	case_text(c, text, sizeof(text));
 	good = run_director(run, direct_case, c, text);
-	if (!good)
+	if (!good || !memory_is_explained(run, c, text))
 		return false;
 	/* Only what a case that was judged did, counts as swept. */
 	if (c->action == ACT_KILL || c->action == ACT_BARE) {
@@ -986,7 +1019,8 @@ void sweep_run_again(struct sweep_run *run)
 			n = passages(run, counts[p], p, nths);
 			for (i = 0; i < n; i++) {
 				/* In a sample every point has its turn, and some have more. */
-				if (!run->full && taken[p] > 3 && mix(run->n_cases * 7 + p) % 4 != 0)
+				if (!run->full && taken[p] > 3 &&
+				    mix(run->n_cases * 7 + p) % 4 != 0)
 					continue;
 				taken[p]++;
 				c.chain[0].point = (enum skv_fault_point)p;
@@ -1030,7 +1064,8 @@ struct member {
 
 static struct member members[SWEEP_MANY_MAX];
 
-static void member_run(struct sweep_world *w, const struct sweep_case *c, uint32_t n, int ready, int go)
+static void member_run(struct sweep_world *w, const struct sweep_case *c, uint32_t n, int ready,
+		       int go)
 {
 	struct sweep_board *board = w->board;
 	struct member *m = &members[n];

@@ -27,6 +27,7 @@ struct sweep_run {
 	uint64_t seed;
 	bool full; /* every passage and every twist instead of a sample */
 	uint32_t n_cases, n_failed;
+	uint64_t leaf_chunks; /* of the last scenario that was run without a death */
 	char first[640]; /* what the first failed case said */
 };
 

@@ -152,7 +152,8 @@ static void *write_and_park(void *arg)
 
 	(void)arg;
 	/* Reached by this thread only: the other one waits at the barrier. */
-	skv_fault_arm(&pair.w->board->haunt, SKV_FAULT_WRITE_COMPLETE, 1, SKV_FAULT_CALL, park, NULL);
+	skv_fault_arm(&pair.w->board->haunt, SKV_FAULT_WRITE_COMPLETE, 1, SKV_FAULT_CALL, park,
+		      NULL);
 	sweep_run_op(pair.w, &pair.kv, &op, sweep_bin(pair.w, op.len));
 	return NULL;
 }
@@ -316,7 +317,8 @@ const struct sweep_scenario sweep_scenarios[] = {
 	AFTER("run-claimed", prepare_few, SWEEP_PUT, 1, SWEEP_RUN, RUN_ALLOCATED, 1),
 	AFTER("dismantle", prepare_full, SWEEP_PUT, 1, SWEEP_MEDIUM, DISMANTLE_BUSY, 3),
 	AFTER("unmade", prepare_full, SWEEP_PUT, 1, SWEEP_MEDIUM, SLAB_UNMADE, 1),
-	AFTER("leaf-claimed", prepare_split, SWEEP_PUT, SWEEP_KEY_SPLIT, SWEEP_SMALL, LEAF_CLAIMED, 2),
+	AFTER("leaf-claimed", prepare_split, SWEEP_PUT, SWEEP_KEY_SPLIT, SWEEP_SMALL,
+	      LEAF_CLAIMED, 2),
 	AFTER("leaf-ready", prepare_split, SWEEP_PUT, SWEEP_KEY_SPLIT, SWEEP_SMALL, LEAF_READY, 1),
 	AFTER("forward", prepare_split, SWEEP_PUT, SWEEP_KEY_SPLIT, SWEEP_SMALL, LEAF_FORWARD, 1),
 	AFTER("unborn", prepare_split, SWEEP_PUT, SWEEP_KEY_SPLIT, SWEEP_SMALL, LEAF_UNBORN, 1),

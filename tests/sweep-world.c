@@ -240,22 +240,6 @@ void sweep_put(struct sweep_world *w, struct shmkv *kv, uint32_t id, struct swee
 	w->touched[id] = true;
 }
 
-/* The same for a record that may need neighbouring chunks; false if there are none. */
-static bool put_if_room(struct sweep_world *w, struct shmkv *kv, uint32_t id, uint32_t len)
-{
-	struct sweep_value value = sweep_bin(w, len);
-	int r = shmkv_put(kv, keys[id].text, keys[id].len, pack(id, &value), NULL);
-
-	if (r == -ENOSPC && w->was_filled && len > SWEEP_MEDIUM)
-		return false;
-	if (r != 0)
-		sweep_bail(w, "put of %u bytes for key %u answers %d (%s)", len, id, r,
-			   shmkv_errname(r));
-	w->model[id] = value;
-	w->touched[id] = true;
-	return true;
-}
-
 void sweep_del(struct sweep_world *w, struct shmkv *kv, uint32_t id)
 {
 	int want = w->model[id].kind == SWEEP_ABSENT ? -ENOENT : 0;
@@ -271,7 +255,6 @@ uint32_t sweep_fill(struct sweep_world *w, struct shmkv *kv, uint32_t limit)
 	char key[32];
 	int r;
 
-	w->was_filled = true;
 	for (i = 0; i < SWEEP_FILL_MAX && failed < FULL_AFTER && n < limit; i++) {
 		if (w->filler[i])
 			continue;
@@ -468,7 +451,7 @@ static int scan_all(struct sweep_world *w, struct shmkv *kv)
 	SWEEP_WANT(w, shmkv_scan_begin(kv, 0, &scan), 0);
 	while ((r = shmkv_scan_next(scan, &entry)) == 1) {
 		if (!entry_is_right(w, &entry, seen))
-			sweep_bail(w, "the scan gives key %.*s, which is wrong, unknown or repeated",
+			sweep_bail(w, "the scan gives key %.*s: wrong, unknown or repeated",
 				   (int)entry.key_len, (const char *)entry.key);
 		n++;
 	}
@@ -591,8 +574,7 @@ static void exercise_sizes(struct sweep_world *w, struct shmkv *kv)
 	uint32_t i, id = SWEEP_EXTRA + 8;
 
 	for (i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
-		if (!put_if_room(w, kv, id + i, lens[i]))
-			continue;
+		sweep_put(w, kv, id + i, sweep_bin(w, lens[i]));
 		want_key(w, kv, id + i);
 		sweep_put(w, kv, id + i, sweep_bin(w, SWEEP_SMALL));
 		sweep_del(w, kv, id + i);
@@ -682,13 +664,13 @@ static void recycle(struct sweep_world *w, struct shmkv *kv, uint32_t target)
 		sweep_put(w, kv, target, w->model[target]);
 	for (k = 0; k < 4; k++) {
 		for (i = 0; i < 6; i++)
-			put_if_room(w, kv, id + i, lens[(i + k) % 4]);
+			sweep_put(w, kv, id + i, sweep_bin(w, lens[(i + k) % 4]));
 		for (i = 0; i < 6; i++)
 			sweep_del(w, kv, id + i);
 	}
 	/* They stay, in whatever was free first. */
 	for (i = 0; i < 6; i++)
-		put_if_room(w, kv, id + i, lens[i % 4]);
+		sweep_put(w, kv, id + i, sweep_bin(w, lens[i % 4]));
 }
 
 void sweep_twist(struct sweep_world *w, struct shmkv *kv, uint32_t target, enum sweep_twist twist,
@@ -733,9 +715,9 @@ void sweep_twist(struct sweep_world *w, struct shmkv *kv, uint32_t target, enum 
 		}
 		sweep_fill(w, kv, SWEEP_FILL_MAX);
 		sweep_unfill(w, kv);
-		put_if_room(w, kv, SWEEP_EXTRA + 24, SWEEP_WIDE);
-		put_if_room(w, kv, SWEEP_EXTRA + 25, SWEEP_RUN);
-		put_if_room(w, kv, SWEEP_EXTRA + 26, SWEEP_MEDIUM);
+		sweep_put(w, kv, SWEEP_EXTRA + 24, sweep_bin(w, SWEEP_WIDE));
+		sweep_put(w, kv, SWEEP_EXTRA + 25, sweep_bin(w, SWEEP_RUN));
+		sweep_put(w, kv, SWEEP_EXTRA + 26, sweep_bin(w, SWEEP_MEDIUM));
 		break;
 	case SWEEP_TWIST_EXHAUST:
 		sweep_fill(w, kv, SWEEP_FILL_MAX);

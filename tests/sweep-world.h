@@ -115,9 +115,6 @@ struct sweep_world {
 	struct sweep_op op; /* the victim's */
 	struct sweep_value value;
 	struct sweep_value haunt_value[4], tenant_value[160];
-	/* Leaves lie everywhere since the segment was full, and stay: neighbouring chunks may
-	 * be missing for ever. */
-	bool was_filled;
 	struct shmkv *more[16]; /* handles that a scenario keeps open */
 	uint32_t n_more;
 };

@@ -283,7 +283,8 @@ static void every_context_is_inherited_every_time(void)
 }
 
 const struct skv_test skv_tests_sweep_found[] = {
-	{ "sweep_found", "hints of a slab never name leaves", hints_of_a_slab_never_name_leaves, 60 },
+	{ "sweep_found", "hints of a slab never name leaves",
+	  hints_of_a_slab_never_name_leaves, 60 },
 	{ "sweep_found", "every context of a part of a page is used",
 	  every_context_of_a_part_of_a_page_is_used, 20 },
 	{ "sweep_found", "what was freed before memory ran out is found",

@@ -15,7 +15,8 @@
  */
 
 /* A gate: whatever is defined must have been swept. */
-static void want_swept(const uint64_t *counts, const char *what, bool (*applies)(unsigned int point))
+static void want_swept(const uint64_t *counts, const char *what,
+		       bool (*applies)(unsigned int point))
 {
 	char missing[700] = "";
 	unsigned int i, n = 0;

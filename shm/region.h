@@ -9,33 +9,12 @@
  * geometry in the superblock and nothing of what the tables hold.
  */
 
-#include "shm/layout.h"
+#include "shm/geometry.h"
 
 #include <shmkv/shmkv.h>
 
 #include <stdbool.h>
 #include <sys/types.h>
-
-/* The numbers of the superblock, recomputed or checked against the file at attach: later
- * reads use this copy and never trust the shared one again. */
-struct skv_geometry {
-	uint64_t segment_bytes;
-	uint64_t max_bytes;
-	uint64_t process_off;
-	uint64_t context_off;
-	uint64_t class_off;
-	uint64_t dir_off;
-	uint64_t cell_off;
-	uint64_t bitmap_off;
-	uint64_t summary_off;
-	uint64_t chunk_off;
-	uint32_t n_processes;
-	uint32_t n_contexts;
-	uint32_t n_chunks;
-	uint32_t hash_kind;
-	uint32_t level_min;
-	uint32_t level_max;
-};
 
 struct skv_region {
 	uint8_t *base;
@@ -48,7 +27,7 @@ struct skv_region {
 	int map_fd;
 	/* Another description of the same file, for asking about locks. May have been closed or
 	 * replaced by the application: used only through skv_region_fd, which knows it by a
-	 * mark (region.c). */
+	 * mark (region-fd.c). */
 	int aux_fd;
 	dev_t dev;
 	ino_t ino;
@@ -62,18 +41,8 @@ static inline struct skv_superblock *skv_region_super(const struct skv_region *r
 }
 
 /*
- * skv_region_plan - geometry for what a caller asked for
- * @opts: ranges are checked here. 0 in max_bytes, hash, max_processes and max_threads is the
- *        default; a default may be reduced for a small map, a request is kept or refused
- * @ret_geo: the plan
- *
- * Returns 0 or -EINVAL.
- */
-int skv_region_plan(const struct shmkv_options *opts, struct skv_geometry *ret_geo);
-
-/*
  * skv_region_new - an unnamed, mapped segment with its fixed tables reserved and zeroed
- * @geo: from skv_region_plan
+ * @geo: from skv_geometry_plan
  * @mode: permission bits, set exactly
  * @ret_region: filled; superblock written except for what index and arena set up
  *

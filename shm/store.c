@@ -100,7 +100,7 @@ static int store_create(const char *name, const struct shmkv_options *opts, void
 	int r;
 
 	fill_defaults(&full);
-	r = skv_region_plan(&full, &geo);
+	r = skv_geometry_plan(&full, &geo);
 	if (r < 0)
 		return r;
 	map = calloc(1, sizeof(*map));

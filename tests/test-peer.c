@@ -39,7 +39,7 @@ static void fixture_create(struct fixture *f, uint32_t n_processes)
 	struct skv_geometry geo;
 
 	snprintf(f->name, sizeof(f->name), "peer-%d-%u", (int)getpid(), count++);
-	CHECK_EQ(skv_region_plan(&opts, &geo), 0);
+	CHECK_EQ(skv_geometry_plan(&opts, &geo), 0);
 	CHECK_EQ(skv_region_new(&geo, 0600, &f->region), 0);
 	CHECK_EQ(skv_region_publish(&f->region, f->name), 0);
 }

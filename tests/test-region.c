@@ -51,7 +51,7 @@ static struct skv_geometry plan_of(uint64_t max_bytes)
 	struct shmkv_options opts = { .size = sizeof(opts), .max_bytes = max_bytes };
 	struct skv_geometry geo;
 
-	CHECK_EQ(skv_region_plan(&opts, &geo), 0);
+	CHECK_EQ(skv_geometry_plan(&opts, &geo), 0);
 	return geo;
 }
 
@@ -228,7 +228,7 @@ static void plan_refuses_what_is_out_of_range(void)
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		memset(&geo, 0xa5, sizeof(geo));
-		CHECK_EQ(skv_region_plan(&bad[i], &geo), -EINVAL);
+		CHECK_EQ(skv_geometry_plan(&bad[i], &geo), -EINVAL);
 		for (size_t b = 0; b < sizeof(geo); b++)
 			CHECK_EQ(((uint8_t *)&geo)[b], 0xa5);
 	}
@@ -239,7 +239,7 @@ static void plan_clamps_defaults_and_keeps_requests(void)
 	struct shmkv_options opts = { .max_bytes = SHMKV_SIZE_MIN };
 	struct skv_geometry geo;
 
-	CHECK_EQ(skv_region_plan(&opts, &geo), 0);
+	CHECK_EQ(skv_geometry_plan(&opts, &geo), 0);
 	CHECK_EQ(geo.hash_kind, SHMKV_HASH_SIPHASH13);
 	CHECK_EQ(geo.n_processes, 128);
 	CHECK(geo.n_contexts < 512 && geo.n_contexts >= 256);
@@ -248,13 +248,13 @@ static void plan_clamps_defaults_and_keeps_requests(void)
 	opts.max_threads = 600;
 	opts.max_processes = 4095;
 	opts.hash = SHMKV_HASH_XXH3;
-	CHECK_EQ(skv_region_plan(&opts, &geo), 0);
+	CHECK_EQ(skv_geometry_plan(&opts, &geo), 0);
 	CHECK_EQ(geo.n_contexts, 600);
 	CHECK_EQ(geo.n_processes, 4095);
 	CHECK_EQ(geo.hash_kind, SHMKV_HASH_XXH3);
 
 	opts = (struct shmkv_options){ .max_threads = 1, .max_processes = 1 };
-	CHECK_EQ(skv_region_plan(&opts, &geo), 0);
+	CHECK_EQ(skv_geometry_plan(&opts, &geo), 0);
 	CHECK_EQ(geo.max_bytes, 64 * MIB);
 	CHECK_EQ(geo.n_contexts, 1);
 	CHECK_EQ(geo.n_processes, 1);
@@ -269,7 +269,7 @@ static void plan_begins_with_leaves_for_the_capacity(void)
 		struct shmkv_options opts = { .max_bytes = 256 * MIB, .capacity = capacities[i] };
 		struct skv_geometry geo;
 
-		CHECK_EQ(skv_region_plan(&opts, &geo), 0);
+		CHECK_EQ(skv_geometry_plan(&opts, &geo), 0);
 		CHECK(geo.level_min >= last);
 		CHECK(geo.level_min <= geo.level_max);
 		CHECK((1ull << geo.level_min) <= geo.n_chunks);

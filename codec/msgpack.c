@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "codec/msgpack.h"
 
+#include <endian.h>
 #include <errno.h>
 
 /* ---- heads ----------------------------------------------------------------------- */
@@ -62,14 +63,28 @@ static const struct form {
 	[0xdf - 0xc0] = { FORM_MAP, 4, 0 },
 };
 
+/* @len: 0, 1, 2, 4 or 8. */
 static uint64_t load_big_endian(const uint8_t *data, size_t len)
 {
-	uint64_t v = 0;
-	size_t i;
+	uint16_t w16;
+	uint32_t w32;
+	uint64_t w64;
 
-	for (i = 0; i < len; i++)
-		v = v << 8 | data[i];
-	return v;
+	switch (len) {
+	case 0:
+		return 0;
+	case 1:
+		return data[0];
+	case 2:
+		memcpy(&w16, data, 2);
+		return be16toh(w16);
+	case 4:
+		memcpy(&w32, data, 4);
+		return be32toh(w32);
+	default:
+		memcpy(&w64, data, 8);
+		return be64toh(w64);
+	}
 }
 
 static int64_t sign_extend(uint64_t v, size_t len)
@@ -208,13 +223,28 @@ int skv_msgpack_item(const uint8_t *data, size_t len, struct skv_msgpack_item *r
 	return 0;
 }
 
+/* Apart from skv_msgpack_item, because every read of text and bytes begins with it. */
 size_t skv_msgpack_skip(const uint8_t *head, size_t head_len)
 {
-	struct skv_msgpack_item item;
+	const struct form *form;
+	size_t n;
 
-	if (skv_msgpack_item(head, head_len, &item) < 0 || item.type == SHMKV_PACKED)
+	if (head_len == 0)
 		return 0;
-	return item.head_len;
+	if (head[0] < 0xc0 || head[0] >= 0xe0)
+		return head[0] >= 0x80 && head[0] <= 0x9f ? 0 : 1; /* maps and arrays: nothing */
+	form = &forms[head[0] - 0xc0];
+	switch (form->kind) {
+	case FORM_RESERVED:
+	case FORM_EXT:
+	case FORM_FIXEXT:
+	case FORM_ARRAY:
+	case FORM_MAP:
+		return 0;
+	default:
+		n = 1u + form->number_len;
+		return n <= head_len ? n : 0;
+	}
 }
 
 /* ---- whole objects --------------------------------------------------------------- */

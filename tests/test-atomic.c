@@ -95,7 +95,7 @@ static void fill(uint8_t *buf, size_t len, unsigned int seed)
 		buf[i] = (uint8_t)(i * 7 + seed);
 }
 
-/* Lengths around the switch between word loops and the string instruction. */
+/* Lengths around every change of method: bytes, words, blocks, the string instruction. */
 static void copies_take_exactly_their_bytes(void)
 {
 	enum { ROOM = 700 };

@@ -619,6 +619,26 @@ static void skip_leaves_the_payload(void)
 			 rows[i].skip);
 }
 
+/* Two readers of the same byte: what to skip, and what it means. */
+static void skip_agrees_with_the_item(void)
+{
+	struct skv_msgpack_item item;
+	uint8_t head[SKV_MSGPACK_HEAD_MAX];
+	unsigned int code;
+	size_t len, expected;
+
+	memset(head, 0x5a, sizeof(head));
+	for (code = 0; code <= 0xff; code++) {
+		for (len = 0; len <= sizeof(head); len++) {
+			head[0] = (uint8_t)code;
+			expected = 0;
+			if (skv_msgpack_item(head, len, &item) == 0 && item.type != SHMKV_PACKED)
+				expected = item.head_len;
+			CHECK_EQ(skv_msgpack_skip(head, len), expected);
+		}
+	}
+}
+
 static void a_head_tells_what_follows(void)
 {
 	struct skv_msgpack_item item;
@@ -653,6 +673,7 @@ const struct skv_test skv_tests_msgpack[] = {
 	  every_value_is_written_like_msgpack_c, 20 },
 	{ "msgpack", "not a number stays not a number", nan_stays_nan, 10 },
 	{ "msgpack", "skip leaves the payload", skip_leaves_the_payload, 10 },
+	{ "msgpack", "skip agrees with the item", skip_agrees_with_the_item, 10 },
 	{ "msgpack", "a head tells what follows", a_head_tells_what_follows, 10 },
 	{ 0 },
 };

@@ -2,6 +2,7 @@
 #include "tests/sweep-engine.h"
 
 #include "shm/recover.h"
+#include "tests/sweep-stage.h"
 #include "tests/test.h"
 
 #include <errno.h>
@@ -143,131 +144,9 @@ static bool case_parse(const char *text, struct sweep_case *c)
 
 /* ---- processes of a case -------------------------------------------------------------- */
 
-struct actor {
-	pid_t pid;
-	int go; /* one byte starts what it is there for */
-	int ready;
-};
-
-static void actor_wait_ready(struct sweep_world *w, struct actor *actor)
+static void victim(struct sweep_world *w, const void *arg, uint32_t n, int ready, int go)
 {
-	char byte;
-
-	if (read(actor->ready, &byte, 1) != 1)
-		sweep_bail(w, "a child ended before it was ready");
-}
-
-static void actor_go(struct actor *actor)
-{
-	char byte = 0;
-
-	/* A child that is gone is found by waitpid. */
-	if (write(actor->go, &byte, 1) < 0)
-		return;
-}
-
-/* How the child changed: it stopped, or it is gone. */
-static int actor_wait(struct sweep_world *w, struct actor *actor)
-{
-	int status;
-	pid_t r;
-
-	do {
-		r = waitpid(actor->pid, &status, WUNTRACED);
-	} while (r < 0 && errno == EINTR);
-	if (r != actor->pid)
-		sweep_bail(w, "waitpid: %s", strerror(errno));
-	if (!WIFSTOPPED(status)) {
-		close(actor->go);
-		close(actor->ready);
-		actor->pid = 0;
-	}
-	return status;
-}
-
-static void want_killed(struct sweep_world *w, int status, const char *who)
-{
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
-		return;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		sweep_bail(w, "%s did not come to its point", who);
-	sweep_bail(w, "%s ended with status %#x instead of dying", who, (unsigned int)status);
-}
-
-static void want_exited(struct sweep_world *w, int status, const char *who)
-{
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		sweep_bail(w, "%s ended with status %#x", who, (unsigned int)status);
-}
-
-/* In the child: say that we are there, and wait until we are wanted. */
-static void child_ready(int ready, int go)
-{
-	char byte = 0;
-
-	if (write(ready, &byte, 1) != 1 || read(go, &byte, 1) != 1)
-		_exit(0); /* the director is gone */
-}
-
-typedef void child_fn(struct sweep_world *w, const struct sweep_case *c, uint32_t n, int ready,
-		      int go);
-
-static struct actor actor_start(struct sweep_world *w, const struct sweep_case *c, const char *role,
-				child_fn *fn, uint32_t n)
-{
-	int ready[2], go[2];
-	struct actor actor;
-	pid_t parent = getpid();
-
-	if (pipe(ready) < 0 || pipe(go) < 0)
-		sweep_bail(w, "pipe: %s", strerror(errno));
-	actor.pid = fork();
-	if (actor.pid < 0)
-		sweep_bail(w, "fork: %s", strerror(errno));
-	if (actor.pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (getppid() != parent)
-			_exit(1);
-		close(ready[0]);
-		close(go[1]);
-		w->role = role;
-		/* The handle is the director's; ours would answer -ECHILD. */
-		shmkv_detach(w->kv);
-		w->kv = NULL;
-		fn(w, c, n, ready[1], go[0]);
-		_exit(0);
-	}
-	close(ready[1]);
-	close(go[0]);
-	actor.ready = ready[0];
-	actor.go = go[1];
-	return actor;
-}
-
-static struct shmkv *child_attach(struct sweep_world *w)
-{
-	struct shmkv *kv;
-
-	SWEEP_WANT(w, shmkv_attach(w->name, 0, &kv), 0);
-	return kv;
-}
-
-static void read_token(struct sweep_world *w, struct shmkv *kv)
-{
-	struct shmkv_value value;
-	const char *key;
-	size_t len;
-
-	if (w->op.kind != SWEEP_CAS)
-		return;
-	key = sweep_key(w->op.key, &len);
-	/* Too small a buffer gives no token. */
-	static uint8_t buf[SWEEP_VALUE_MAX];
-	SWEEP_WANT(w, shmkv_get(kv, key, len, buf, sizeof(buf), &value, &w->token), 0);
-}
-
-static void victim(struct sweep_world *w, const struct sweep_case *c, uint32_t n, int ready, int go)
-{
+	const struct sweep_case *c = arg;
 	static const enum skv_fault_action acts[] = {
 		[ACT_COUNT] = SKV_FAULT_NONE, [ACT_KILL] = SKV_FAULT_KILL,
 		[ACT_BARE] = SKV_FAULT_KILL, [ACT_STOP] = SKV_FAULT_STOP,
@@ -277,10 +156,10 @@ static void victim(struct sweep_world *w, const struct sweep_case *c, uint32_t n
 
 	(void)n;
 	if (!(c->scenario->flags & SWEEP_STARTS)) {
-		kv = child_attach(w);
-		read_token(w, kv);
+		kv = sweep_child_attach(w);
+		sweep_read_token(w, kv);
 	}
-	child_ready(ready, go);
+	sweep_actor_ready(ready, go);
 	skv_fault_arm(&w->board->plan[0], c->chain[0].point, c->chain[0].nth, acts[c->action], NULL,
 		      NULL);
 	w->board->r = sweep_run_op(w, &kv, &w->op, w->value);
@@ -290,14 +169,14 @@ static void victim(struct sweep_world *w, const struct sweep_case *c, uint32_t n
 		shmkv_detach(kv);
 }
 
-static void recoverer(struct sweep_world *w, const struct sweep_case *c, uint32_t n, int ready,
-		      int go)
+static void recoverer(struct sweep_world *w, const void *arg, uint32_t n, int ready, int go)
 {
+	const struct sweep_case *c = arg;
 	struct shmkv_recovery report = { .size = sizeof(report) };
-	struct shmkv *kv = child_attach(w);
+	struct shmkv *kv = sweep_child_attach(w);
 	bool last = c->chain[n].point == SKV_FAULT_N;
 
-	child_ready(ready, go);
+	sweep_actor_ready(ready, go);
 	skv_fault_arm(&w->board->plan[n], c->chain[n].point, c->chain[n].nth,
 		      last ? SKV_FAULT_NONE : SKV_FAULT_KILL, NULL, NULL);
 	SWEEP_WANT(w, shmkv_recover(kv, &report), 0);
@@ -305,33 +184,12 @@ static void recoverer(struct sweep_world *w, const struct sweep_case *c, uint32_
 	shmkv_detach(kv);
 }
 
-static struct sweep_op resolved(struct sweep_op op)
+static void newcomer(struct sweep_world *w, const void *arg, uint32_t n, int ready, int go)
 {
-	op.key = sweep_scenario_key(op.key);
-	return op;
-}
+	const struct sweep_case *c = arg;
+	struct shmkv *kv = sweep_child_attach(w);
 
-static void haunt(struct sweep_world *w, const struct sweep_case *c, uint32_t n, int ready, int go)
-{
-	const struct sweep_death *death = &c->scenario->deaths[n];
-	struct sweep_op op = resolved(death->op);
-	struct shmkv *kv = child_attach(w);
-
-	child_ready(ready, go);
-	if (c->scenario->thread_death) {
-		c->scenario->thread_death(w, kv);
-		return;
-	}
-	skv_fault_arm(&w->board->haunt, death->point, death->nth, SKV_FAULT_KILL, NULL, NULL);
-	sweep_run_op(w, &kv, &op, w->haunt_value[n]);
-}
-
-static void newcomer(struct sweep_world *w, const struct sweep_case *c, uint32_t n, int ready,
-		     int go)
-{
-	struct shmkv *kv = child_attach(w);
-
-	child_ready(ready, go);
+	sweep_actor_ready(ready, go);
 	/* Attaching recovers: without any sweep nothing is lost. */
 	if (n)
 		sweep_check(w, kv);
@@ -352,13 +210,13 @@ static const struct {
 	{ SKV_FAULT_SPAN_BODIES, SWEEP_MEDIUM },   { SKV_FAULT_ALLOC_CLAIMED, SWEEP_SMALL },
 };
 
-static void tenant(struct sweep_world *w, const struct sweep_case *c, uint32_t n, int ready, int go)
+static void tenant(struct sweep_world *w, const void *arg, uint32_t n, int ready, int go)
 {
-	struct shmkv *kv = child_attach(w);
+	struct shmkv *kv = sweep_child_attach(w);
 	uint32_t id;
 
-	(void)c;
-	child_ready(ready, go);
+	(void)arg;
+	sweep_actor_ready(ready, go);
 	skv_fault_arm(&w->board->many_plan[0], tenant_stops[n].point, 1, SKV_FAULT_STOP, NULL,
 		      NULL);
 	for (id = TENANT_KEY; id < TENANT_KEY + TENANT_KEYS; id++)
@@ -368,11 +226,6 @@ static void tenant(struct sweep_world *w, const struct sweep_case *c, uint32_t n
 }
 
 /* ---- judging -------------------------------------------------------------------------- */
-
-static uint64_t n_commits(const struct skv_fault_plan *plan)
-{
-	return plan->reached[SKV_FAULT_WRITE_LINKED] + plan->reached[SKV_FAULT_REMOVE_UNLINKED];
-}
 
 /* Keys that a clear has not removed stay in the model; the number of the others is known. */
 static void judge_clear(struct sweep_world *w, uint64_t n_removed)
@@ -396,7 +249,7 @@ static void judge_clear(struct sweep_world *w, uint64_t n_removed)
 /* The operation was interrupted: happened entirely or not at all, and we know which. */
 static int judge_interrupted(struct sweep_world *w)
 {
-	uint64_t n = n_commits(&w->board->plan[0]);
+	uint64_t n = sweep_n_commits(&w->board->plan[0]);
 
 	if (w->op.kind == SWEEP_CLEAR) {
 		judge_clear(w, n);
@@ -436,53 +289,15 @@ static void judge_resumed(struct sweep_world *w, uint64_t commits, int r_before,
 
 /* ---- one case ------------------------------------------------------------------------- */
 
-static void world_begin(struct sweep_world *w, const struct sweep_case *c,
-			struct sweep_board *board, uint64_t seed)
-{
-	const struct sweep_scenario *s = c->scenario;
-
-	memset(w, 0, sizeof(*w));
-	w->board = board;
-	w->role = "director";
-	snprintf(w->name, sizeof(w->name), "sweep-%d", (int)getpid());
-	/* What a director that was killed, and had this number before, left. */
-	shmkv_unlink(w->name);
-	case_text(c, w->replay, sizeof(w->replay));
-	w->opts.size = sizeof(w->opts);
-	w->opts.max_bytes = s->max_bytes ? s->max_bytes : (uint64_t)1 << 20;
-	w->opts.max_processes = s->max_processes ? s->max_processes : 16;
-	w->opts.max_threads = s->max_threads ? s->max_threads : 16;
-	w->op = resolved(s->op);
-	sweep_random_reset(seed);
-}
-
 static void meet_newcomer(struct sweep_world *w, const struct sweep_case *c, bool checks)
 {
-	struct actor actor;
+	struct sweep_actor actor;
 
 	/* What it removes to have room, we would not know of. */
 	sweep_unfill(w, w->kv);
-	actor = actor_start(w, c, "newcomer", newcomer, checks);
-	actor_go(&actor);
-	want_exited(w, actor_wait(w, &actor), "the newcomer");
-}
-
-/* Everybody who dies before the victim acts. */
-static void run_haunts(struct sweep_world *w, const struct sweep_case *c, struct actor *actors,
-		       uint32_t n)
-{
-	struct sweep_op op;
-	uint32_t i;
-
-	for (i = 0; i < n; i++) {
-		memset(&w->board->haunt, 0, sizeof(w->board->haunt));
-		actor_go(&actors[i]);
-		want_killed(w, actor_wait(w, &actors[i]), "a haunt");
-		w->deaths++;
-		op = resolved(c->scenario->deaths[i].op);
-		if (n_commits(&w->board->haunt) > 0)
-			sweep_model_op(w, &op, w->haunt_value[i], true);
-	}
+	actor = sweep_actor_start(w, "newcomer", newcomer, c, checks);
+	sweep_actor_go(&actor);
+	sweep_want_exited(w, sweep_actor_wait(w, &actor), "the newcomer");
 }
 
 /* The director of a create: makes the segment now, or finds what the victim made. */
@@ -503,7 +318,8 @@ static void tenant_apply(struct sweep_world *w, uint64_t n)
 }
 
 /* True when it is stopped now; it takes the lowest free context. */
-static bool tenant_begin(struct sweep_world *w, const struct sweep_case *c, struct actor *ret_actor)
+static bool tenant_begin(struct sweep_world *w, const struct sweep_case *c,
+			 struct sweep_actor *ret_actor)
 {
 	uint32_t i, n = (c->chain[0].point + c->chain[0].nth) %
 			(sizeof(tenant_stops) / sizeof(tenant_stops[0]));
@@ -514,24 +330,24 @@ static bool tenant_begin(struct sweep_world *w, const struct sweep_case *c, stru
 			sweep_del(w, w->kv, TENANT_KEY + i);
 		w->tenant_value[i] = sweep_bin(w, tenant_stops[n].len);
 	}
-	*ret_actor = actor_start(w, c, "tenant", tenant, n);
-	actor_wait_ready(w, ret_actor);
-	actor_go(ret_actor);
-	status = actor_wait(w, ret_actor);
+	*ret_actor = sweep_actor_start(w, "tenant", tenant, c, n);
+	sweep_actor_await_ready(w, ret_actor);
+	sweep_actor_go(ret_actor);
+	status = sweep_actor_wait(w, ret_actor);
 	if (!WIFSTOPPED(status)) {
-		want_exited(w, status, "the tenant");
+		sweep_want_exited(w, status, "the tenant");
 		tenant_apply(w, TENANT_KEYS);
 		return false;
 	}
-	tenant_apply(w, n_commits(&w->board->many_plan[0]));
+	tenant_apply(w, sweep_n_commits(&w->board->many_plan[0]));
 	w->deaths++;
 	return true;
 }
 
-static void tenant_end(struct sweep_world *w, struct actor *actor)
+static void tenant_end(struct sweep_world *w, struct sweep_actor *actor)
 {
 	kill(actor->pid, SIGCONT);
-	want_exited(w, actor_wait(w, actor), "the tenant");
+	sweep_want_exited(w, sweep_actor_wait(w, actor), "the tenant");
 	tenant_apply(w, TENANT_KEYS);
 	w->deaths--;
 	sweep_verify(w, w->kv);
@@ -551,14 +367,14 @@ static bool is_late(enum skv_fault_point point)
 }
 
 /* What goes on while the victim is stopped, and what comes of it. */
-static void play_stopped(struct sweep_world *w, const struct sweep_case *c, struct actor *actor,
-			 int r_before, bool published)
+static void play_stopped(struct sweep_world *w, const struct sweep_case *c,
+			 struct sweep_actor *actor, int r_before, bool published)
 {
 	struct shmkv_audit audit = { .size = sizeof(audit) };
-	uint64_t commits = n_commits(&w->board->plan[0]);
+	uint64_t commits = sweep_n_commits(&w->board->plan[0]);
 	uint32_t salt = mix(c->chain[0].point * 31u + c->chain[0].nth * 7u);
 	bool has_tenant = false, calm;
-	struct actor other;
+	struct sweep_actor other;
 	int status;
 
 	memset(w->touched, 0, sizeof(w->touched));
@@ -583,7 +399,7 @@ static void play_stopped(struct sweep_world *w, const struct sweep_case *c, stru
 
 	if (c->action == ACT_STOPKILL) {
 		kill(actor->pid, SIGKILL);
-		want_killed(w, actor_wait(w, actor), "the stopped victim");
+		sweep_want_killed(w, sweep_actor_wait(w, actor), "the stopped victim");
 		sweep_verify(w, w->kv);
 		if (has_tenant) {
 			sweep_recover(w, w->kv, false);
@@ -592,8 +408,8 @@ static void play_stopped(struct sweep_world *w, const struct sweep_case *c, stru
 		return;
 	}
 	kill(actor->pid, SIGCONT);
-	status = actor_wait(w, actor);
-	want_exited(w, status, "the victim");
+	status = sweep_actor_wait(w, actor);
+	sweep_want_exited(w, status, "the victim");
 	judge_resumed(w, commits, r_before, published);
 	w->deaths--;
 	sweep_verify(w, w->kv);
@@ -606,14 +422,16 @@ static void play_stopped(struct sweep_world *w, const struct sweep_case *c, stru
 static void direct(const struct sweep_case *c, struct sweep_board *board, uint64_t seed)
 {
 	static struct sweep_world world;
-	struct actor haunts[SWEEP_DEATHS_MAX], recoverers[1 + SWEEP_CHAIN_MAX], actor = { 0 };
+	struct sweep_actor haunts[SWEEP_DEATHS_MAX], recoverers[1 + SWEEP_CHAIN_MAX], actor = { 0 };
 	const struct sweep_scenario *s = c->scenario;
 	struct sweep_world *w = &world;
-	uint32_t i, n_haunts = s->thread_death ? 1 : 0;
+	uint32_t i, n_haunts;
 	bool published, newcomer_first;
+	char text[160];
 	int status, r_before;
 
-	world_begin(w, c, board, seed);
+	case_text(c, text, sizeof(text));
+	sweep_world_begin(w, s, board, seed, text);
 	if (s->op.kind != SWEEP_CREATE)
 		sweep_create(w);
 	if (s->prepare)
@@ -621,32 +439,24 @@ static void direct(const struct sweep_case *c, struct sweep_board *board, uint64
 	w->value = w->op.kind == SWEEP_INCR ? sweep_int(0) : sweep_bin(w, w->op.len);
 
 	/* All attach before anybody dies: attaching recovers what the dead left. */
-	while (!s->thread_death && n_haunts < SWEEP_DEATHS_MAX && s->deaths[n_haunts].nth > 0)
-		n_haunts++;
-	for (i = 0; i < n_haunts; i++) {
-		w->haunt_value[i] = s->deaths[i].op.kind == SWEEP_INCR ?
-					    sweep_int(0) :
-					    sweep_bin(w, s->deaths[i].op.len);
-		haunts[i] = actor_start(w, c, "haunt", haunt, i);
-		actor_wait_ready(w, &haunts[i]);
-	}
+	n_haunts = sweep_haunts_start(w, s, haunts);
 	for (i = 1; i <= c->n_chain; i++) {
-		recoverers[i] = actor_start(w, c, "recoverer", recoverer, i);
-		actor_wait_ready(w, &recoverers[i]);
+		recoverers[i] = sweep_actor_start(w, "recoverer", recoverer, c, i);
+		sweep_actor_await_ready(w, &recoverers[i]);
 	}
 	if (!(s->flags & SWEEP_STARTS)) {
-		actor = actor_start(w, c, "victim", victim, 0);
-		actor_wait_ready(w, &actor);
+		actor = sweep_actor_start(w, "victim", victim, c, 0);
+		sweep_actor_await_ready(w, &actor);
 	}
-	run_haunts(w, c, haunts, n_haunts);
+	sweep_haunts_run(w, s, haunts, n_haunts);
 	if (w->kv && !(s->flags & SWEEP_POOLED))
 		sweep_keep_no_leaves(w->kv);
 	if (s->flags & SWEEP_STARTS) {
-		actor = actor_start(w, c, "victim", victim, 0);
-		actor_wait_ready(w, &actor);
+		actor = sweep_actor_start(w, "victim", victim, c, 0);
+		sweep_actor_await_ready(w, &actor);
 	}
-	actor_go(&actor);
-	status = actor_wait(w, &actor);
+	sweep_actor_go(&actor);
+	status = sweep_actor_wait(w, &actor);
 	published = board->plan[0].reached[SKV_FAULT_CREATE_PUBLISHED] > 0;
 	if (s->op.kind == SWEEP_CREATE)
 		open_created(w, published);
@@ -654,19 +464,19 @@ static void direct(const struct sweep_case *c, struct sweep_board *board, uint64
 	newcomer_first = mix(c->chain[0].point * 977u + c->chain[0].nth) & 1;
 	switch (c->action) {
 	case ACT_COUNT:
-		want_exited(w, status, "the victim");
+		sweep_want_exited(w, status, "the victim");
 		SWEEP_WANT(w, board->r, sweep_model_op(w, &w->op, w->value, true));
 		sweep_verify(w, w->kv);
 		break;
 	case ACT_KILL:
 	case ACT_BARE:
-		want_killed(w, status, "the victim");
+		sweep_want_killed(w, status, "the victim");
 		w->deaths++;
 		judge_interrupted(w);
 		break;
 	default:
 		if (!WIFSTOPPED(status)) {
-			want_killed(w, status, "the victim");
+			sweep_want_killed(w, status, "the victim");
 			sweep_bail(w, "the victim died instead of being stopped");
 		}
 		r_before = judge_interrupted(w);
@@ -680,13 +490,13 @@ static void direct(const struct sweep_case *c, struct sweep_board *board, uint64
 	else
 		sweep_battery(w, w->kv, w->op.key, c->action == ACT_KILL);
 	for (i = 1; i <= c->n_chain; i++) {
-		actor_go(&recoverers[i]);
-		status = actor_wait(w, &recoverers[i]);
+		sweep_actor_go(&recoverers[i]);
+		status = sweep_actor_wait(w, &recoverers[i]);
 		if (c->chain[i].point == SKV_FAULT_N) {
-			want_exited(w, status, "the last recoverer");
+			sweep_want_exited(w, status, "the last recoverer");
 			continue;
 		}
-		want_killed(w, status, "a recoverer");
+		sweep_want_killed(w, status, "a recoverer");
 		w->deaths++;
 		if (c->action == ACT_BARE)
 			sweep_verify(w, w->kv);
@@ -718,8 +528,6 @@ static unsigned int hang_s(void)
 	return HANG_S * (factor && factor < 10 ? factor : 1) * (skv_test_is_slow() ? 10 : 1);
 }
 
-typedef void director_fn(const void *arg, struct sweep_board *board, uint64_t seed);
-
 static void direct_case(const void *arg, struct sweep_board *board, uint64_t seed)
 {
 	direct(arg, board, seed);
@@ -729,16 +537,16 @@ static void failed(struct sweep_run *run, const char *text)
 {
 	struct sweep_board *board = run->board;
 
-	fprintf(stderr, "sweep: %s\nsweep: repeat with SKV_SWEEP_CASE='%s' SKV_TEST_SEED=%llu\n",
-		board->message, text, (unsigned long long)run->seed);
+	fprintf(stderr, "sweep: %s\nsweep: repeat with %s='%s' SKV_TEST_SEED=%llu\n",
+		board->message, run->variable, text, (unsigned long long)run->seed);
 	if (run->n_failed++ == 0)
 		snprintf(run->first, sizeof(run->first), "%s", board->message);
 	if (run->n_failed >= FAILURES_MAX)
 		sweep_run_end(run);
 }
 
-/* A director in a process of its own; false if it was not content. */
-static bool run_director(struct sweep_run *run, director_fn *fn, const void *arg, const char *text)
+bool sweep_run_director(struct sweep_run *run, sweep_director_fn *fn, const void *arg,
+			const char *text)
 {
 	struct sweep_board *board = run->board;
 	pid_t pid, parent = getpid();
@@ -783,6 +591,8 @@ static bool run_director(struct sweep_run *run, director_fn *fn, const void *arg
 			 "%s: director ended with status %#x", text, (unsigned int)status);
 	snprintf(name, sizeof(name), "sweep-%d", (int)pid);
 	shmkv_unlink(name);
+	snprintf(name, sizeof(name), "sweep-%d-image", (int)pid);
+	shmkv_unlink(name);
 	failed(run, text);
 	return false;
 }
@@ -818,7 +628,7 @@ static bool run_case(struct sweep_run *run, const struct sweep_case *c)
 	uint32_t i;
 
 	case_text(c, text, sizeof(text));
-	good = run_director(run, direct_case, c, text);
+	good = sweep_run_director(run, direct_case, c, text);
 	if (!good || !memory_is_explained(run, c, text))
 		return false;
 	/* Only what a case that was judged did, counts as swept. */
@@ -842,6 +652,7 @@ void sweep_run_begin(struct sweep_run *run)
 	static struct sweep_world world;
 
 	memset(run, 0, sizeof(*run));
+	run->variable = "SKV_SWEEP_CASE";
 	/* A survivor that reaps because time has passed would take a recoverer's work away. */
 	skv_recover_by_clock = false;
 	run->full = mode && strcmp(mode, "full") == 0;
@@ -1058,21 +869,20 @@ struct member {
 	struct sweep_op op;
 	struct sweep_value value;
 	struct link at;
-	struct actor actor;
+	struct sweep_actor actor;
 	bool stopped;
 };
 
 static struct member members[SWEEP_MANY_MAX];
 
-static void member_run(struct sweep_world *w, const struct sweep_case *c, uint32_t n, int ready,
-		       int go)
+static void member_run(struct sweep_world *w, const void *arg, uint32_t n, int ready, int go)
 {
 	struct sweep_board *board = w->board;
 	struct member *m = &members[n];
-	struct shmkv *kv = child_attach(w);
+	struct shmkv *kv = sweep_child_attach(w);
 
-	(void)c;
-	child_ready(ready, go);
+	(void)arg;
+	sweep_actor_ready(ready, go);
 	skv_fault_arm(&board->many_plan[n], m->at.point, m->at.nth, SKV_FAULT_STOP, NULL, NULL);
 	board->many_r[n] = sweep_run_op(w, &kv, &m->op, m->value);
 	skv_fault_arm(NULL, SKV_FAULT_N, 0, SKV_FAULT_NONE, NULL, NULL);
@@ -1120,7 +930,7 @@ static void member_apply(struct sweep_world *w, uint32_t n)
 	if (w->board->many_done[n]) {
 		want = sweep_model_op(w, &m->op, m->value, true);
 		SWEEP_WANT(w, w->board->many_r[n], want);
-	} else if (n_commits(&w->board->many_plan[n]) > 0) {
+	} else if (sweep_n_commits(&w->board->many_plan[n]) > 0) {
 		sweep_model_op(w, &m->op, m->value, true);
 	}
 }
@@ -1134,12 +944,13 @@ static void direct_many(const void *arg, struct sweep_board *board, uint64_t see
 	struct lot lot = { seed * 1000003 + many->round };
 	struct sweep_world *w = &world;
 	uint32_t i, id, n_keys, n = many->n;
+	char text[64];
 	bool committed;
 	int status;
 
 	c.chain[0].point = SKV_FAULT_N;
-	world_begin(w, &c, board, seed);
-	snprintf(w->replay, sizeof(w->replay), "many:%u:%u", many->round, n);
+	snprintf(text, sizeof(text), "many:%u:%u", many->round, n);
+	sweep_world_begin(w, &nothing, board, seed, text);
 	w->opts.max_bytes = (uint64_t)3 << 20;
 	w->op.key = SWEEP_N_PLAIN - 1;
 	sweep_create(w);
@@ -1149,17 +960,17 @@ static void direct_many(const void *arg, struct sweep_board *board, uint64_t see
 
 	for (i = 0; i < n; i++) {
 		member_draw(w, &members[i], i, &lot);
-		members[i].actor = actor_start(w, &c, "victim", member_run, i);
-		actor_wait_ready(w, &members[i].actor);
+		members[i].actor = sweep_actor_start(w, "victim", member_run, NULL, i);
+		sweep_actor_await_ready(w, &members[i].actor);
 	}
 	/* Together, on however many processors there are. */
 	for (i = 0; i < n; i++)
-		actor_go(&members[i].actor);
+		sweep_actor_go(&members[i].actor);
 	for (i = 0; i < n; i++) {
-		status = actor_wait(w, &members[i].actor);
+		status = sweep_actor_wait(w, &members[i].actor);
 		members[i].stopped = WIFSTOPPED(status);
 		if (!members[i].stopped)
-			want_exited(w, status, "a member");
+			sweep_want_exited(w, status, "a member");
 		else
 			w->deaths++;
 		member_apply(w, i);
@@ -1171,9 +982,9 @@ static void direct_many(const void *arg, struct sweep_board *board, uint64_t see
 		if (!members[i].stopped || draw(&lot, 3) > 0)
 			continue;
 		members[i].stopped = false;
-		committed = n_commits(&board->many_plan[i]) > 0;
+		committed = sweep_n_commits(&board->many_plan[i]) > 0;
 		kill(members[i].actor.pid, SIGCONT);
-		want_exited(w, actor_wait(w, &members[i].actor), "a member that woke");
+		sweep_want_exited(w, sweep_actor_wait(w, &members[i].actor), "a member that woke");
 		w->deaths--;
 		/* Its key is its own: what happened before it was stopped is in the model. */
 		if (committed)
@@ -1187,7 +998,7 @@ static void direct_many(const void *arg, struct sweep_board *board, uint64_t see
 	}
 	for (i = 0; i < n; i++) {
 		if (members[i].stopped)
-			want_killed(w, actor_wait(w, &members[i].actor), "a member");
+			sweep_want_killed(w, sweep_actor_wait(w, &members[i].actor), "a member");
 	}
 	sweep_battery(w, w->kv, w->op.key, true);
 	if (draw(&lot, 2))
@@ -1206,7 +1017,7 @@ static void run_many(struct sweep_run *run, uint32_t round)
 	char text[64];
 
 	snprintf(text, sizeof(text), "many:%u", round);
-	run_director(run, direct_many, &many, text);
+	sweep_run_director(run, direct_many, &many, text);
 }
 
 void sweep_run_many(struct sweep_run *run)

@@ -25,6 +25,7 @@
 struct sweep_run {
 	struct sweep_board *board;
 	uint64_t seed;
+	const char *variable; /* of the environment: repeats one case */
 	bool full; /* every passage and every twist instead of a sample */
 	uint32_t n_cases, n_failed;
 	uint64_t leaf_chunks; /* of the last scenario that was run without a death */
@@ -32,6 +33,14 @@ struct sweep_run {
 };
 
 void sweep_run_begin(struct sweep_run *run);
+
+/*
+ * One case in a process of its own, which judges it and says on the board what is wrong.
+ * @text: how to repeat it. False, with the message printed, if it was not content.
+ */
+typedef void sweep_director_fn(const void *arg, struct sweep_board *board, uint64_t seed);
+bool sweep_run_director(struct sweep_run *run, sweep_director_fn *fn, const void *arg,
+			const char *text);
 
 /* Deaths and stops of the victim. */
 void sweep_run_first(struct sweep_run *run);

@@ -100,6 +100,12 @@ struct skv_engine {
 	void (*scan_end)(void *scan);
 
 	int (*info)(void *map, struct shmkv_info *info); /* a whole structure, name filled by api */
+	/* Whole structures of ours, sizes set, everything else zero. */
+	int (*stats)(void *map, struct shmkv_stats *stats);
+	int (*memory)(void *map, struct shmkv_memory *memory);
+	int (*participants)(void *map,
+			    int (*fn)(const struct shmkv_participant *participant, void *arg),
+			    void *arg);
 	int (*recover)(void *map, struct shmkv_recovery *report);
 	int (*maintain)(void *map);
 	int (*check)(void *map, void (*fn)(const char *violation, void *arg), void *arg,

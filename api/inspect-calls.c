@@ -44,6 +44,57 @@ int shmkv_info(struct shmkv *kv, struct shmkv_info *info)
 	return 0;
 }
 
+int shmkv_stats(struct shmkv *kv, struct shmkv_stats *stats)
+{
+	struct shmkv_stats ours = { .size = sizeof(ours) };
+	int r;
+
+	if (!stats || stats->size < sizeof(stats->size))
+		return -EINVAL;
+	r = skv_handle_check(kv);
+	if (r < 0)
+		return r;
+	if (!kv->engine->stats)
+		return -EOPNOTSUPP;
+	r = kv->engine->stats(kv->map, &ours);
+	if (r < 0)
+		return r;
+	copy_sized(stats, &ours, sizeof(ours));
+	return 0;
+}
+
+int shmkv_memory(struct shmkv *kv, struct shmkv_memory *memory)
+{
+	struct shmkv_memory ours = { .size = sizeof(ours) };
+	int r;
+
+	if (!memory || memory->size < sizeof(memory->size))
+		return -EINVAL;
+	r = skv_handle_check(kv);
+	if (r < 0)
+		return r;
+	if (!kv->engine->memory)
+		return -EOPNOTSUPP;
+	r = kv->engine->memory(kv->map, &ours);
+	if (r < 0)
+		return r;
+	copy_sized(memory, &ours, sizeof(ours));
+	return 0;
+}
+
+int shmkv_participants(struct shmkv *kv,
+		       int (*fn)(const struct shmkv_participant *participant, void *arg), void *arg)
+{
+	int r;
+
+	if (!fn)
+		return -EINVAL;
+	r = skv_handle_check(kv);
+	if (r < 0)
+		return r;
+	return kv->engine->participants ? kv->engine->participants(kv->map, fn, arg) : -EOPNOTSUPP;
+}
+
 int shmkv_recover(struct shmkv *kv, struct shmkv_recovery *report)
 {
 	struct shmkv_recovery ours = { .size = sizeof(ours) };

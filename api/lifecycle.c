@@ -50,6 +50,12 @@ static int options_read(const struct shmkv_options *opts, struct shmkv_options *
 	return 0;
 }
 
+/* A thread costs a place of 1 KiB: an eighth of a small map is enough for them. */
+static uint32_t threads_for(uint64_t max_bytes)
+{
+	return max_bytes / 8192 < DEFAULT_THREADS ? (uint32_t)(max_bytes / 8192) : DEFAULT_THREADS;
+}
+
 static void options_set_defaults(struct shmkv_options *opts)
 {
 	if (opts->max_bytes == 0)
@@ -61,7 +67,7 @@ static void options_set_defaults(struct shmkv_options *opts)
 	if (opts->max_processes == 0)
 		opts->max_processes = DEFAULT_PROCESSES;
 	if (opts->max_threads == 0)
-		opts->max_threads = DEFAULT_THREADS;
+		opts->max_threads = threads_for(opts->max_bytes);
 }
 
 static int options_check(const struct shmkv_options *opts)

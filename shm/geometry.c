@@ -87,7 +87,7 @@ static uint64_t lay_out_chunks(struct skv_geometry *geo, uint32_t n_chunks)
 int skv_geometry_plan(const struct shmkv_options *opts, struct skv_geometry *ret_geo)
 {
 	struct skv_geometry geo = { 0 };
-	uint64_t participants, quarter;
+	uint64_t participants, eighth;
 	uint32_t low = 0, high;
 
 	geo.max_bytes = opts->max_bytes ? opts->max_bytes : MAX_BYTES_DEFAULT;
@@ -110,14 +110,14 @@ int skv_geometry_plan(const struct shmkv_options *opts, struct skv_geometry *ret
 		return -EINVAL;
 	}
 
-	/* What was asked for is kept or refused; a default takes a quarter of a small map. */
-	quarter = geo.max_bytes / 4;
+	/* What was asked for is kept or refused; a default takes an eighth of a small map. */
+	eighth = geo.max_bytes / 8;
 	geo.n_processes = opts->max_processes ? opts->max_processes : PROCESSES_DEFAULT;
 	geo.n_contexts = opts->max_threads ? opts->max_threads : CONTEXTS_DEFAULT;
 	participants = (uint64_t)geo.n_processes * sizeof(struct skv_process);
 	if (opts->max_threads == 0 &&
-	    participants + (uint64_t)geo.n_contexts * sizeof(struct skv_context) > quarter) {
-		uint64_t left = participants < quarter ? quarter - participants : 0;
+	    participants + (uint64_t)geo.n_contexts * sizeof(struct skv_context) > eighth) {
+		uint64_t left = participants < eighth ? eighth - participants : 0;
 
 		geo.n_contexts = (uint32_t)(left / sizeof(struct skv_context));
 		if (geo.n_contexts < SKV_CONTEXTS_PER_PAGE)

@@ -3,6 +3,7 @@
 
 #include "base/fault.h"
 #include "shm/arena.h"
+#include "shm/tally.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -214,14 +215,18 @@ int skv_index_get(const struct skv_map *map, const struct skv_key *key, struct s
 			/* Boehm's reader: what was copied before the versions are looked at again. */
 			skv_fence_acquire();
 			if (skv_load_relaxed(&found.slot->v) == found.seen.v &&
-			    skv_route_holds(&route))
+			    skv_route_holds(&route)) {
+				skv_tally_lookup(map, true, found.lines, tries);
 				return answer;
+			}
 			break;
 		case ABSENT:
 		case FULL:
 			skv_fence_acquire();
-			if (skv_route_holds(&route))
+			if (skv_route_holds(&route)) {
+				skv_tally_lookup(map, false, found.lines, tries);
 				return -ENOENT;
+			}
 			break;
 		case DAMAGED:
 			return -EBADMSG;
@@ -251,8 +256,10 @@ int skv_index_exists(const struct skv_map *map, const struct skv_key *key)
 		if (what == DAMAGED)
 			return -EBADMSG;
 		if (what != MOVED && skv_route_holds(&route) &&
-		    (what != FOUND || skv_load_relaxed(&found.slot->v) == found.seen.v))
+		    (what != FOUND || skv_load_relaxed(&found.slot->v) == found.seen.v)) {
+			skv_tally_lookup(map, what == FOUND, found.lines, tries);
 			return what == FOUND ? 0 : -ENOENT;
+		}
 		skv_pause();
 	}
 	return -EAGAIN;
@@ -312,6 +319,7 @@ struct draft {
 	uint64_t off; /* 0: none yet */
 	uint64_t stamp;
 	uint64_t room; /* bytes that fit */
+	uint64_t value_len;
 };
 
 static void draft_drop(struct skv_writer *writer, struct draft *draft)
@@ -353,10 +361,11 @@ static int draft_take(struct skv_writer *writer, const struct skv_key *key, uint
 }
 
 static uint8_t *draft_value(const struct skv_writer *writer, const struct skv_key *key,
-			    const struct draft *draft, uint64_t value_len)
+			    struct draft *draft, uint64_t value_len)
 {
 	struct skv_record *record = skv_record_at(writer->map, draft->off);
 
+	draft->value_len = value_len;
 	skv_store_relaxed(&record->lens, key->len | (value_len << SKV_RECORD_VALUE_SHIFT));
 	return writer->map->region.base + draft->off + skv_record_value_off(key->len);
 }
@@ -400,11 +409,6 @@ static void draft_release(struct skv_writer *writer, const struct draft *draft)
 	skv_arena_withdraw(writer, &writer->ctx->new_off, draft->off);
 }
 
-static void bump(uint64_t *counter)
-{
-	skv_store_relaxed(counter, skv_load_relaxed(counter) + 1);
-}
-
 /* The old record is settled, or somebody else's affair because the slot was not ours to
  * change. Also the one who freed it withdraws: its own look at who else announces the record
  * and theirs at its announcement may both have left the head of a large one standing. */
@@ -439,6 +443,17 @@ static int change_fail(struct change *c, int r)
 	draft_drop(c->writer, &c->draft);
 	clear_intents(c->writer);
 	return r;
+}
+
+/* The draft is linked: the call is over but for its answer. */
+static int change_done(struct change *c, uint32_t tries, uint64_t *ret_token)
+{
+	skv_tally_change(c->writer, c->found.lines, c->draft.value_len);
+	if (tries > 0)
+		skv_tally_again(&c->writer->ctx->tally, tries);
+	if (ret_token)
+		*ret_token = c->draft.stamp;
+	return 0;
 }
 
 static int find(struct change *c)
@@ -507,7 +522,7 @@ static int link_over(struct change *c, uint64_t old_stamp)
 	SKV_FAULT(WRITE_LINKED);
 	settle_old(writer, c->found.off, old_stamp);
 	SKV_FAULT(WRITE_SETTLED);
-	bump(&writer->ctx->updates);
+	skv_tally_bump(&writer->ctx->updates);
 	withdraw_old(writer, c->found.off);
 	draft_release(writer, &c->draft);
 	return DONE;
@@ -529,7 +544,7 @@ static int link_new(struct change *c)
 			  skv_slot_live_w(c->draft.off, c->place)))
 		return AGAIN;
 	SKV_FAULT(WRITE_LINKED);
-	bump(&c->writer->ctx->inserts);
+	skv_tally_bump(&c->writer->ctx->inserts);
 	draft_release(c->writer, &c->draft);
 	return DONE;
 }
@@ -644,7 +659,7 @@ int skv_index_write(struct skv_writer *writer, const struct skv_key *key, enum s
 
 	for (tries = 0; tries < RETRIES; tries++) {
 		if (tries > 0)
-			bump(&writer->ctx->retries);
+			skv_tally_bump(&writer->ctx->retries);
 		r = find(&c);
 		if (r == DONE)
 			r = condition(&c, mode, token);
@@ -657,11 +672,8 @@ int skv_index_write(struct skv_writer *writer, const struct skv_key *key, enum s
 			r = link_draft(&c, mode == SKV_WRITE_CAS ? &token : NULL);
 		if (r < 0)
 			return change_fail(&c, r);
-		if (r == DONE) {
-			if (ret_token)
-				*ret_token = c.draft.stamp;
-			return 0;
-		}
+		if (r == DONE)
+			return change_done(&c, tries, ret_token);
 	}
 	return change_fail(&c, -EAGAIN);
 }
@@ -675,7 +687,7 @@ int skv_index_update(struct skv_writer *writer, const struct skv_key *key, skv_s
 
 	for (tries = 0; tries < RETRIES; tries++) {
 		if (tries > 0)
-			bump(&writer->ctx->retries);
+			skv_tally_bump(&writer->ctx->retries);
 		r = find(&c);
 		/* Room first: it may move the leaf, and then all was for nothing. */
 		if (r == DONE)
@@ -686,11 +698,8 @@ int skv_index_update(struct skv_writer *writer, const struct skv_key *key, skv_s
 			r = link_draft(&c, NULL);
 		if (r < 0)
 			return change_fail(&c, r);
-		if (r == DONE) {
-			if (ret_token)
-				*ret_token = c.draft.stamp;
-			return 0;
-		}
+		if (r == DONE)
+			return change_done(&c, tries, ret_token);
 	}
 	return change_fail(&c, -EAGAIN);
 }
@@ -714,7 +723,7 @@ static bool unlink_slot(struct skv_writer *writer, const struct skv_route *route
 	SKV_FAULT(REMOVE_UNLINKED);
 	settle_old(writer, off, stamp);
 	SKV_FAULT(REMOVE_SETTLED);
-	bump(&writer->ctx->deletes);
+	skv_tally_bump(&writer->ctx->deletes);
 	withdraw_old(writer, off);
 	return true;
 
@@ -735,7 +744,7 @@ int skv_index_remove(struct skv_writer *writer, const struct skv_key *key, struc
 
 	for (tries = 0; tries < RETRIES; tries++) {
 		if (tries > 0)
-			bump(&writer->ctx->retries);
+			skv_tally_bump(&writer->ctx->retries);
 		r = skv_directory_route(map, place, &route);
 		if (r < 0)
 			break;
@@ -777,8 +786,12 @@ int skv_index_remove(struct skv_writer *writer, const struct skv_key *key, struc
 			/* The compare-and-swap below finds the slot as it was during the copy. */
 			skv_fence_acquire();
 		}
-		if (unlink_slot(writer, &route, found.slot, found.seen))
+		if (unlink_slot(writer, &route, found.slot, found.seen)) {
+			skv_tally_change(writer, found.lines, 0);
+			if (tries > 0)
+				skv_tally_again(&writer->ctx->tally, tries);
 			return 0;
+		}
 	}
 	skv_store_release(&writer->ctx->old_off, 0);
 	return r;

@@ -4,6 +4,7 @@
 #include "shm/block.h"
 #include "shm/chunk.h"
 #include "shm/leaf.h"
+#include "shm/roster.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -340,11 +341,10 @@ static int list_processes(struct lister *lister)
 
 static int list_threads(struct lister *lister)
 {
-	static const char *const doings[] = { "idle", "write", "remove", "clear", "recover" };
 	struct skv_map *map = lister->map;
 	uint32_t i, n = skv_contexts_ready(map);
 	const struct skv_context *ctx;
-	uint64_t dead, doing;
+	uint64_t dead;
 	int32_t process;
 	int r;
 
@@ -354,14 +354,13 @@ static int list_threads(struct lister *lister)
 		if (process < 0 || (uint32_t)process >= map->region.geo.n_processes)
 			continue;
 		item_begin(lister, SHMKV_PART_THREAD, i, "used");
-		doing = skv_load_relaxed(&ctx->doing);
 		lister->item.process = (uint64_t)process;
 		lister->item.pid = skv_load_relaxed(&skv_peer_slot(&map->region, (uint32_t)process)->pid);
 		lister->item.alive = !skv_peer_is_dead(&map->region, (uint32_t)process, &dead);
 		lister->item.writes = skv_load_relaxed(&ctx->inserts) +
 				      skv_load_relaxed(&ctx->updates) +
 				      skv_load_relaxed(&ctx->deletes);
-		lister->item.doing = doing < SKV_DOING_N ? doings[doing] : "?";
+		lister->item.doing = skv_roster_doing(skv_load_relaxed(&ctx->doing));
 		r = emit(lister);
 		if (r != 0)
 			return r;

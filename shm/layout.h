@@ -7,7 +7,7 @@
  *
  *   0            superblock      one page: immutable geometry, then the few hot shared words
  *   process_off  processes       64 B each: who is attached read-write
- *   context_off  contexts        512 B each: one per writing thread, its intents and counters
+ *   context_off  contexts        1 KiB each: one per writing thread, its intents and counters
  *   class_off    classes         64 B each: hints of the allocator, one line per size class
  *   dir_off      directory       16 B cells; level d has 2^d of them and begins at cell 2^d - 1
  *   cell_off     chunk cells     16 B each: what a chunk is used for
@@ -54,6 +54,7 @@
 #define SKV_DIR_PIECE_CELLS 8192u
 #define SKV_DIR_PIECES_MAX 4096u
 
+#define SKV_CONTEXT_BYTES 1024u
 #define SKV_PROCESSES_MAX 4095u
 #define SKV_CONTEXTS_MAX 4095u
 #define SKV_CLASSES_MAX 64u
@@ -62,7 +63,7 @@
 /* One number that differs whenever two builds would misread each other's segments. */
 #define SKV_GEOMETRY_MARK                                                                        \
 	((uint32_t)(SKV_LEAF_LINES | (SKV_LINE_SLOTS << 8) | (SKV_DEPTH_MAX << 12) |              \
-		    (SKV_CHUNK_BYTES / SKV_PAGE) << 20))
+		    (SKV_CHUNK_BYTES / SKV_PAGE) << 20 | (SKV_CONTEXT_BYTES / 512) << 28))
 
 /* ---- versioned cell --------------------------------------------------------------- */
 
@@ -224,6 +225,47 @@ struct skv_process {
 /* "new" names a block and whether it may be linked already: offset | phase. */
 #define SKV_INTENT_COMPLETE 1ull
 
+/*
+ * What a thread counts, cumulative for ever: whoever reads sums over all contexts, those of
+ * the dead included, and a context that changes hands goes on from the numbers it has. Written by
+ * the one owner with plain stores; protocol and buckets: see shm/tally.h.
+ */
+enum skv_call {
+	SKV_CALL_PUT,
+	SKV_CALL_ADD,
+	SKV_CALL_REPLACE,
+	SKV_CALL_CAS,
+	SKV_CALL_UPDATE, /* incr, append */
+	SKV_CALL_DEL,
+	SKV_CALL_TAKE,
+	SKV_CALL_CLEAR,
+	SKV_CALL_N,
+};
+
+enum skv_outcome {
+	SKV_OUTCOME_UNMET,    /* the condition of the call did not hold */
+	SKV_OUTCOME_NO_SPACE, /* -ENOSPC, -EXFULL */
+	SKV_OUTCOME_LOST,     /* -EAGAIN */
+	SKV_OUTCOME_FAILED,   /* anything else */
+	SKV_OUTCOME_N,
+};
+
+#define SKV_TALLY_LINES 8u
+#define SKV_TALLY_SIZES 20u
+#define SKV_TALLY_AGAIN 6u
+
+struct skv_tally {
+	uint64_t hit_lines[SKV_TALLY_LINES];   /* look-ups that found the key */
+	uint64_t miss_lines[SKV_TALLY_LINES];  /* look-ups that did not */
+	uint64_t write_lines[SKV_TALLY_LINES]; /* changes of a key */
+	uint64_t calls[SKV_CALL_N];            /* writing calls, however they ended */
+	uint64_t outcomes[SKV_OUTCOME_N];
+	uint64_t read_retries; /* look-ups begun again because of others */
+	uint64_t reserved;
+	uint64_t again[SKV_TALLY_AGAIN];     /* calls that were begun again, by how often */
+	uint64_t value_bytes[SKV_TALLY_SIZES]; /* values stored, by their length */
+};
+
 #define SKV_PINS 16u
 #define SKV_RESERVATIONS 8u
 
@@ -254,9 +296,11 @@ struct skv_context {
 	uint64_t retries;
 	uint64_t splits;
 	uint64_t compactions;
-	uint64_t recoveries;
+	uint64_t calls_before; /* calls when the present owner took it */
 	uint64_t reserved6;
 	uint64_t reserved7[8];
+	/* lines 8 to 15 */
+	struct skv_tally tally;
 };
 
 enum skv_doing {
@@ -340,9 +384,11 @@ _Static_assert(sizeof(struct skv_leaf) == SKV_LEAF_BYTES, "leaf");
 _Static_assert(offsetof(struct skv_leaf, slots) == 64, "slots begin on the second line");
 _Static_assert(sizeof(struct skv_record) == SKV_RECORD_HEADER, "record");
 _Static_assert(sizeof(struct skv_process) == 64, "process");
-_Static_assert(sizeof(struct skv_context) == 512, "context");
+_Static_assert(sizeof(struct skv_context) == SKV_CONTEXT_BYTES, "context");
 _Static_assert(offsetof(struct skv_context, rebuild_leaf) == 64, "rare intents on their line");
 _Static_assert(offsetof(struct skv_context, inserts) == 384, "statistics on their line");
+_Static_assert(offsetof(struct skv_context, tally) == 512, "the tally on lines of its own");
+_Static_assert(SKV_PAGE % sizeof(struct skv_context) == 0, "no context crosses a page");
 _Static_assert(sizeof(struct skv_class_hints) == 64, "class hints");
 _Static_assert(offsetof(struct skv_superblock, root) == 512, "read-mostly line");
 _Static_assert(offsetof(struct skv_superblock, chunks_ready) == 576, "growth line");

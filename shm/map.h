@@ -15,6 +15,7 @@
 #include "shm/peer.h"
 #include "shm/region.h"
 
+struct skv_reader;
 struct skv_writer;
 
 struct skv_map {
@@ -26,6 +27,7 @@ struct skv_map {
 	uint64_t chunks_seen;       /* chunks_ready as some thread has read it */
 	bool owes;                  /* a dead context came to us that could not be recovered */
 	struct skv_writer *writers; /* all of this handle, pushed at the head */
+	struct skv_reader *readers; /* likewise: threads that count without a context */
 };
 
 static inline struct skv_superblock *skv_super(const struct skv_map *map)

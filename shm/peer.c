@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,37 +126,59 @@ static int byte_is_locked(struct skv_region *region, uint32_t idx)
 
 /* ---- what people want to know ---------------------------------------------------- */
 
-/* Field 22 of /proc/self/stat; 0 when /proc is missing or shows another pid namespace. */
-static uint64_t read_start_time(void)
+/* Does /proc show the pid namespace that we are in? */
+static bool proc_is_ours(void)
 {
-	char text[1024], *p;
+	char text[32];
+	ssize_t n = readlink("/proc/self", text, sizeof(text) - 1);
+
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	return strtoll(text, NULL, 10) == (long long)getpid();
+}
+
+/* Fields 3 and 22 of /proc/PID/stat: the state's letter and the start time; false when they
+ * cannot be read. */
+static bool read_stat(uint64_t pid, char *ret_letter, uint64_t *ret_start)
+{
+	char path[48], text[1024], *p;
 	ssize_t n;
 	int fd;
 
-	n = readlink("/proc/self", text, sizeof(text) - 1);
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	if (strtoll(text, NULL, 10) != (long long)getpid())
-		return 0;
-
-	fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "/proc/%" PRIu64 "/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return 0;
+		return false;
 	n = read(fd, text, sizeof(text) - 1);
 	close(fd);
 	if (n <= 0)
-		return 0;
+		return false;
 	text[n] = '\0';
 
 	/* The second field is the program's name, which may hold blanks and brackets. */
 	p = strrchr(text, ')');
+	if (!p || p[1] != ' ')
+		return false;
+	*ret_letter = p[2];
 	for (unsigned int field = 2; p && field < 22; field++) {
 		p = strchr(p, ' ');
 		if (p)
 			p++;
 	}
-	return p ? strtoull(p, NULL, 10) : 0;
+	if (!p)
+		return false;
+	*ret_start = strtoull(p, NULL, 10);
+	return true;
+}
+
+/* 0 when /proc is missing or shows another pid namespace. */
+static uint64_t read_start_time(void)
+{
+	uint64_t start;
+	char letter;
+
+	return proc_is_ours() && read_stat((uint64_t)getpid(), &letter, &start) ? start : 0;
 }
 
 static uint64_t read_pid_ns(void)
@@ -308,4 +331,19 @@ bool skv_peer_bury(struct skv_region *region, uint32_t idx, uint64_t state)
 	/* [bury.free] release, pairs with [join.claim]: recovery is complete. */
 	return skv_cas(&skv_peer_slot(region, idx)->state, state,
 		       state_word(SKV_PROCESS_FREE, incarnation_of(state) + 1));
+}
+
+int skv_peer_is_stopped(const struct skv_region *region, uint32_t idx)
+{
+	const struct skv_process *slot = skv_peer_slot(region, idx);
+	uint64_t pid = skv_load_relaxed(&slot->pid), start;
+	uint64_t pid_ns = skv_load_relaxed(&slot->pid_ns);
+	uint64_t start_time = skv_load_relaxed(&slot->start_time);
+	char letter;
+
+	/* Its number says something only where it was given out, and only if it is still its. */
+	if (pid_ns == 0 || pid_ns != read_pid_ns() || start_time == 0 || !proc_is_ours() ||
+	    !read_stat(pid, &letter, &start) || start != start_time)
+		return -1;
+	return letter == 'T' || letter == 't';
 }

@@ -40,6 +40,13 @@ void skv_peer_leave(struct skv_region *region, const struct skv_peer *peer);
  */
 bool skv_peer_is_dead(struct skv_region *region, uint32_t idx, uint64_t *ret_state);
 
+/*
+ * skv_peer_is_stopped - does the kernel say that it is stopped? For people.
+ *
+ * 1, 0, or -1 when it cannot be seen from here: another pid namespace, a hidden /proc.
+ */
+int skv_peer_is_stopped(const struct skv_region *region, uint32_t idx);
+
 /* skv_peer_bury - free the slot of a dead process after everything it held was recovered */
 bool skv_peer_bury(struct skv_region *region, uint32_t idx, uint64_t state);
 

@@ -3,7 +3,11 @@
 #include "shm/check.h"
 #include "shm/inspect.h"
 #include "shm/recover.h"
+#include "shm/roster.h"
 #include "shm/scan.h"
+#include "shm/stats.h"
+#include "shm/tally.h"
+#include "shm/usage.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -84,6 +88,8 @@ static void map_free(struct skv_map *map)
 
 	for (writer = map->writers; writer; writer = writer->next)
 		skv_arena_flush(writer);
+	skv_tally_publish(map);
+	skv_tally_release_all(map);
 	skv_writer_release_all(map);
 	/* A slot without its lock is what the next process recovers. */
 	if (map->joined && !map->owes)
@@ -165,6 +171,7 @@ static void store_abandon(void *arg)
 {
 	struct skv_map *map = arg;
 
+	skv_tally_release_all(map);
 	skv_writer_abandon_all(map);
 	skv_region_abandon(&map->region);
 	free(map);
@@ -185,8 +192,9 @@ static int writer_enter(struct skv_map *map, enum skv_doing doing, struct skv_wr
 	return r;
 }
 
-static int writer_exit(struct skv_writer *writer, int r)
+static int writer_exit(struct skv_writer *writer, enum skv_call call, int r)
 {
+	skv_tally_call(writer, call, r);
 	skv_recover_tick(writer, false);
 	skv_writer_exit(writer);
 	return r;
@@ -211,6 +219,10 @@ static int store_exists(void *map, const struct skv_key *key)
 static int store_write(void *map, const struct skv_key *key, enum skv_write_mode mode,
 		       uint64_t token, const struct skv_bytes *value, uint64_t *ret_token)
 {
+	static const uint8_t calls[] = { [SKV_WRITE_PUT] = SKV_CALL_PUT,
+					 [SKV_WRITE_ADD] = SKV_CALL_ADD,
+					 [SKV_WRITE_REPLACE] = SKV_CALL_REPLACE,
+					 [SKV_WRITE_CAS] = SKV_CALL_CAS };
 	struct skv_writer *writer;
 	int r = writer_enter(map, SKV_DOING_WRITE, &writer);
 
@@ -219,7 +231,7 @@ static int store_write(void *map, const struct skv_key *key, enum skv_write_mode
 	do
 		r = skv_index_write(writer, key, mode, token, value, ret_token);
 	while (worth_again(writer, r));
-	return writer_exit(writer, r);
+	return writer_exit(writer, calls[mode], r);
 }
 
 static int store_update(void *map, const struct skv_key *key, skv_splice_fn *fn, void *arg,
@@ -233,7 +245,7 @@ static int store_update(void *map, const struct skv_key *key, skv_splice_fn *fn,
 	do
 		r = skv_index_update(writer, key, fn, arg, ret_token);
 	while (worth_again(writer, r));
-	return writer_exit(writer, r);
+	return writer_exit(writer, SKV_CALL_UPDATE, r);
 }
 
 static int store_remove(void *map, const struct skv_key *key, struct skv_sink *sink)
@@ -241,7 +253,9 @@ static int store_remove(void *map, const struct skv_key *key, struct skv_sink *s
 	struct skv_writer *writer;
 	int r = writer_enter(map, SKV_DOING_REMOVE, &writer);
 
-	return r < 0 ? r : writer_exit(writer, skv_index_remove(writer, key, sink));
+	return r < 0 ? r :
+		       writer_exit(writer, sink ? SKV_CALL_TAKE : SKV_CALL_DEL,
+				   skv_index_remove(writer, key, sink));
 }
 
 static int store_count(void *map, uint64_t *ret_count)
@@ -277,7 +291,7 @@ static int store_clear(void *arg, uint64_t *ret_removed)
 	}
 	if (ret_removed)
 		*ret_removed = removed;
-	return writer_exit(writer, r);
+	return writer_exit(writer, SKV_CALL_CLEAR, r);
 }
 
 static int store_scan_begin(void *map, uint64_t cursor, void **ret_scan)
@@ -310,6 +324,23 @@ static int store_info(void *map, struct shmkv_info *info)
 	return skv_inspect_info(map, info);
 }
 
+static int store_stats(void *map, struct shmkv_stats *stats)
+{
+	return skv_stats(map, stats);
+}
+
+static int store_memory(void *map, struct shmkv_memory *memory)
+{
+	return skv_usage(map, memory);
+}
+
+static int store_participants(void *map,
+			      int (*fn)(const struct shmkv_participant *participant, void *arg),
+			      void *arg)
+{
+	return skv_roster(map, fn, arg);
+}
+
 static int store_recover(void *map, struct shmkv_recovery *report)
 {
 	struct skv_writer *writer;
@@ -320,7 +351,9 @@ static int store_recover(void *map, struct shmkv_recovery *report)
 	skv_recover_reap(writer, report);
 	skv_recover_sweep(writer, report);
 	skv_inspect_recount(map, writer, &report->count_fix);
-	return writer_exit(writer, 0);
+	skv_recover_tick(writer, false);
+	skv_writer_exit(writer);
+	return 0;
 }
 
 static int store_maintain(void *map)
@@ -367,6 +400,9 @@ const struct skv_engine skv_engine_shm = {
 	.scan_cursor = store_scan_cursor,
 	.scan_end = store_scan_end,
 	.info = store_info,
+	.stats = store_stats,
+	.memory = store_memory,
+	.participants = store_participants,
 	.recover = store_recover,
 	.maintain = store_maintain,
 	.check = store_check,

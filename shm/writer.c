@@ -2,6 +2,7 @@
 #include "shm/writer.h"
 
 #include "base/fault.h"
+#include "shm/tally.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -23,14 +24,7 @@
  *  pages of more contexts reserved (CONTEXT_RESERVED)   memory nobody uses yet  next claimer
  */
 
-/* Direct-mapped by the handle's serial: a thread that uses more handles than this at once
- * gives a context back and takes it again when two collide. */
-#define TLS_SLOTS 8u
-
-static _Thread_local struct {
-	uint64_t serial;
-	struct skv_writer *writer;
-} tls[TLS_SLOTS];
+_Thread_local struct skv_thread_slot skv_thread_slots[SKV_THREAD_SLOTS];
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
@@ -48,13 +42,27 @@ static void pool_lock_give(void)
 	pthread_mutex_unlock(&pool_lock);
 }
 
-static void put_back(struct skv_writer *writer, uint64_t serial)
+/* For the next thread of the handle. */
+static void put_back(uint64_t *taken, uint64_t serial)
 {
 	uint64_t expected = serial;
 
-	/* Fails when the handle was detached meanwhile and the writer serves another one. */
-	__atomic_compare_exchange_n(&writer->taken, &expected, 0, false, __ATOMIC_ACQ_REL,
-				    __ATOMIC_ACQUIRE);
+	/* Fails when the handle was detached meanwhile and its memory serves another one. */
+	__atomic_compare_exchange_n(taken, &expected, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+static void slot_clear(struct skv_thread_slot *slot)
+{
+	if (slot->writer && !slot->writer->busy)
+		put_back(&slot->writer->taken, slot->serial);
+	if (slot->reader)
+		put_back(&slot->reader->taken, slot->serial);
+	/* A signal handler that reads finds no slot, or a whole one. */
+	slot->serial = 0;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	slot->writer = NULL;
+	slot->reader = NULL;
+	slot->tally = NULL;
 }
 
 static void thread_ends(void *arg)
@@ -62,14 +70,10 @@ static void thread_ends(void *arg)
 	uint32_t i;
 
 	(void)arg;
-	for (i = 0; i < TLS_SLOTS; i++) {
-		/* A thread that was cancelled inside a call leaves its context as it is: the process
-		 * still owns it, and it is recovered when the process has ended. */
-		if (tls[i].writer && !tls[i].writer->busy)
-			put_back(tls[i].writer, tls[i].serial);
-		tls[i].writer = NULL;
-		tls[i].serial = 0;
-	}
+	/* A thread that was cancelled inside a call leaves its context as it is: the process
+	 * still owns it, and it is recovered when the process has ended. */
+	for (i = 0; i < SKV_THREAD_SLOTS; i++)
+		slot_clear(&skv_thread_slots[i]);
 }
 
 static void make_key(void)
@@ -140,6 +144,7 @@ static bool claim_context(struct skv_writer *writer, uint32_t from, uint32_t to)
 			continue;
 		SKV_FAULT(CONTEXT_CLAIMED);
 		clear_intents(ctx);
+		skv_store_relaxed(&ctx->calls_before, skv_tally_calls(&ctx->tally));
 		writer->ctx = ctx;
 		writer->idx = i;
 		writer->owner = word;
@@ -243,6 +248,8 @@ struct skv_writer *skv_writer_adopt(struct skv_map *map, uint32_t idx, uint64_t 
 		pool_put(writer);
 		return NULL;
 	}
+	skv_store_relaxed(&writer->ctx->doing, SKV_DOING_RECOVER);
+	skv_store_relaxed(&writer->ctx->calls_before, skv_tally_calls(&writer->ctx->tally));
 	return writer;
 }
 
@@ -253,26 +260,36 @@ void skv_writer_offer(struct skv_writer *writer)
 	__atomic_store_n(&writer->taken, 0, __ATOMIC_RELEASE);
 }
 
-static int find_writer(struct skv_map *map, struct skv_writer **ret_writer)
+int skv_writer_thread_slot(struct skv_map *map, struct skv_thread_slot **ret_slot)
 {
-	uint32_t slot = map->serial % TLS_SLOTS;
-	struct skv_writer *writer;
-	uint64_t none;
-	int r;
+	struct skv_thread_slot *slot = &skv_thread_slots[map->serial % SKV_THREAD_SLOTS];
 
 	pthread_once(&once, make_key);
 	if (!key_made)
 		return -ENOMEM;
-
-	if (tls[slot].writer) {
+	if (slot->serial != map->serial) {
 		/* A signal handler must not push out the call that it interrupted. A writer whose
 		 * handle was detached serves others by now, and that they are busy is nothing to us. */
-		if (__atomic_load_n(&tls[slot].writer->taken, __ATOMIC_RELAXED) == tls[slot].serial &&
-		    tls[slot].writer->busy)
+		if (slot->writer && slot->writer->busy &&
+		    __atomic_load_n(&slot->writer->taken, __ATOMIC_RELAXED) == slot->serial)
 			return -EBUSY;
-		put_back(tls[slot].writer, tls[slot].serial);
-		tls[slot].writer = NULL;
+		slot_clear(slot);
 	}
+	/* Any value but NULL makes the destructor run. */
+	pthread_setspecific(key, &skv_thread_slots);
+	*ret_slot = slot;
+	return 0;
+}
+
+static int find_writer(struct skv_map *map, struct skv_writer **ret_writer)
+{
+	struct skv_thread_slot *slot;
+	struct skv_writer *writer;
+	uint64_t none;
+	int r = skv_writer_thread_slot(map, &slot);
+
+	if (r < 0)
+		return r;
 
 	for (writer = __atomic_load_n(&map->writers, __ATOMIC_ACQUIRE); writer;
 	     writer = writer->next) {
@@ -288,21 +305,22 @@ static int find_writer(struct skv_map *map, struct skv_writer **ret_writer)
 			return r;
 	}
 
-	/* Any value but NULL makes the destructor run. */
-	pthread_setspecific(key, &tls);
-	tls[slot].serial = map->serial;
-	tls[slot].writer = writer;
+	/* What the thread has counted without a context stays with the handle. */
+	slot->writer = writer;
+	slot->tally = &writer->ctx->tally;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	slot->serial = map->serial;
 	*ret_writer = writer;
 	return 0;
 }
 
 int skv_writer_enter(struct skv_map *map, enum skv_doing doing, struct skv_writer **ret_writer)
 {
-	uint32_t slot = map->serial % TLS_SLOTS;
-	struct skv_writer *writer = tls[slot].writer;
+	struct skv_thread_slot *slot = &skv_thread_slots[map->serial % SKV_THREAD_SLOTS];
+	struct skv_writer *writer = slot->writer;
 	int r;
 
-	if (!writer || tls[slot].serial != map->serial) {
+	if (!writer || slot->serial != map->serial) {
 		r = find_writer(map, &writer);
 		if (r < 0)
 			return r;
@@ -317,6 +335,7 @@ int skv_writer_enter(struct skv_map *map, enum skv_doing doing, struct skv_write
 			writer->busy = 0;
 			return r;
 		}
+		slot->tally = &writer->ctx->tally;
 	}
 	skv_store_relaxed(&writer->ctx->doing, doing);
 	*ret_writer = writer;

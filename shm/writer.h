@@ -26,6 +26,24 @@ struct skv_cache {
 	} item[SKV_CACHE_BLOCKS];
 };
 
+/*
+ * What a thread remembers of the handles it uses, direct-mapped by the handle's serial: a
+ * thread that uses more handles than this at once gives a context back and takes it again when
+ * two collide.
+ */
+#define SKV_THREAD_SLOTS 8u
+
+struct skv_thread_slot {
+	uint64_t serial;
+	struct skv_writer *writer; /* NULL until the thread writes */
+	struct skv_reader *reader; /* NULL unless it has counted without a context */
+	struct skv_tally *tally;   /* where it counts: the context's or the reader's */
+};
+
+/* Initial-exec: the read path counts, and must not call anybody to find out where. */
+extern _Thread_local struct skv_thread_slot skv_thread_slots[SKV_THREAD_SLOTS]
+	__attribute__((tls_model("initial-exec")));
+
 struct skv_writer {
 	struct skv_map *map;
 	struct skv_context *ctx;
@@ -49,6 +67,14 @@ struct skv_writer {
  */
 int skv_writer_enter(struct skv_map *map, enum skv_doing doing, struct skv_writer **ret_writer);
 void skv_writer_exit(struct skv_writer *writer);
+
+/*
+ * skv_writer_thread_slot - the calling thread's slot for a handle, emptied of another handle's
+ *
+ * Once the caller has put something in, it is given back when the thread ends. Returns 0,
+ * -EBUSY (a signal handler interrupted a call that uses the slot), -ENOMEM.
+ */
+int skv_writer_thread_slot(struct skv_map *map, struct skv_thread_slot **ret_slot);
 
 /*
  * skv_writer_adopt - make the context of a dead thread ours, with the intents that stand in it

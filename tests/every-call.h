@@ -93,6 +93,13 @@ static inline void call_must_give(const struct call *call, struct shmkv *kv, con
 			      call->name, key_len, shmkv_errname(r), shmkv_errname(expected));
 }
 
+static int no_participant(const struct shmkv_participant *participant, void *arg)
+{
+	(void)participant;
+	(void)arg;
+	return 0;
+}
+
 static int no_item(const struct shmkv_layout_item *item, void *arg)
 {
 	(void)item;
@@ -106,6 +113,8 @@ static inline void keyless_must_give(struct shmkv *kv, int expected_read, int ex
 	struct shmkv_info info = { .size = sizeof(info) };
 	struct shmkv_audit audit = { .size = sizeof(audit) };
 	struct shmkv_recovery recovery = { .size = sizeof(recovery) };
+	struct shmkv_memory memory = { .size = sizeof(memory) };
+	struct shmkv_stats stats = { .size = sizeof(stats) };
 	struct shmkv_scan *scan = NULL;
 
 	CHECK_EQ(shmkv_count(kv, &out_uint), expected_read);
@@ -113,6 +122,9 @@ static inline void keyless_must_give(struct shmkv *kv, int expected_read, int ex
 	CHECK((expected_read == 0) == (scan != NULL));
 	shmkv_scan_end(scan);
 	CHECK_EQ(shmkv_info(kv, &info), expected_read);
+	CHECK_EQ(shmkv_stats(kv, &stats), expected_read);
+	CHECK_EQ(shmkv_memory(kv, &memory), expected_read);
+	CHECK_EQ(shmkv_participants(kv, no_participant, NULL), expected_read);
 	CHECK_EQ(shmkv_check(kv, NULL, NULL, &audit), expected_read);
 	CHECK_EQ(shmkv_layout(kv, no_item, NULL), expected_read);
 	CHECK_EQ(shmkv_clear(kv, NULL), expected_write);

@@ -226,7 +226,7 @@ static void root_word_of_garbage_costs_time_only(void)
 	char path[256];
 	int fd;
 
-	skv_segment_begin(&s, 4 * MIB);
+	skv_segment_begin(&s, 6 * MIB);
 	reader = skv_segment_attach(&s, SHMKV_READ_ONLY);
 	secret_read(&secret, &s);
 	skv_segment_file(s.name, path);

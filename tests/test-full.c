@@ -301,7 +301,7 @@ static void growth_of_every_table_on_a_full_file_system_is_an_error(void)
 	size_t k;
 	int r;
 
-	/* Contexts: a page holds eight; the ninth thread needs another page. */
+	/* Contexts: a page holds four; the fifth thread needs another page. */
 	enter_small_tmpfs(6 * MIB);
 	skv_segment_name(name);
 	opts.max_bytes = 64 * MIB;
@@ -311,9 +311,9 @@ static void growth_of_every_table_on_a_full_file_system_is_an_error(void)
 	for (k = 1; k < ARRAY_LEN(kv); k++) {
 		CHECK_EQ(shmkv_attach(name, 0, &kv[k]), 0);
 		r = shmkv_put(kv[k], KEY("k"), shmkv_int((int64_t)k), NULL);
-		CHECK_EQ(r, k < 8 ? 0 : -ENOSPC);
+		CHECK_EQ(r, k < 4 ? 0 : -ENOSPC);
 		CHECK_EQ(shmkv_get_int(kv[k], KEY("k"), &out_int), 0);
-		CHECK_EQ(out_int, k < 8 ? k : 7);
+		CHECK_EQ(out_int, k < 4 ? k : 3);
 	}
 	CHECK_EQ(pthread_create(&thread, NULL, put_from_a_thread, kv[12]), 0);
 	CHECK_EQ(pthread_join(thread, NULL), 0);

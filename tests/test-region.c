@@ -175,7 +175,7 @@ static void plan_lays_tables_out_in_order_and_within_max_bytes(void)
 				    g.cell_off,    g.bitmap_off,  g.summary_off };
 		uint64_t ends[] = {
 			g.process_off + g.n_processes * 64ull,
-			g.context_off + g.n_contexts * 512ull,
+			g.context_off + (uint64_t)g.n_contexts * SKV_CONTEXT_BYTES,
 			g.class_off + 64 * SKV_CLASSES_MAX,
 			g.dir_off + dir_bytes,
 			g.cell_off + g.n_chunks * 16ull,
@@ -242,14 +242,15 @@ static void plan_clamps_defaults_and_keeps_requests(void)
 	CHECK_EQ(skv_geometry_plan(&opts, &geo), 0);
 	CHECK_EQ(geo.hash_kind, SHMKV_HASH_SIPHASH13);
 	CHECK_EQ(geo.n_processes, 128);
-	CHECK(geo.n_contexts < 512 && geo.n_contexts >= 256);
-	CHECK(geo.n_contexts * 512ull + geo.n_processes * 64ull <= SHMKV_SIZE_MIN / 4);
+	CHECK(geo.n_contexts < 512 && geo.n_contexts >= 100);
+	CHECK((uint64_t)geo.n_contexts * SKV_CONTEXT_BYTES + geo.n_processes * 64ull <=
+	      SHMKV_SIZE_MIN / 8);
 
-	opts.max_threads = 600;
+	opts.max_threads = 300;
 	opts.max_processes = 4095;
 	opts.hash = SHMKV_HASH_XXH3;
 	CHECK_EQ(skv_geometry_plan(&opts, &geo), 0);
-	CHECK_EQ(geo.n_contexts, 600);
+	CHECK_EQ(geo.n_contexts, 300);
 	CHECK_EQ(geo.n_processes, 4095);
 	CHECK_EQ(geo.hash_kind, SHMKV_HASH_XXH3);
 
@@ -320,7 +321,7 @@ static void segment_appears_whole_under_its_name(void)
 
 	sb = skv_region_super(&reader);
 	CHECK_EQ(sb->magic, SKV_MAGIC);
-	CHECK_EQ(sb->contexts_ready, 8);
+	CHECK_EQ(sb->contexts_ready, SKV_PAGE / SKV_CONTEXT_BYTES);
 	CHECK_EQ(sb->chunks_ready, 0);
 	CHECK(sb->created_ms <= skv_clock_boot_ms());
 	CHECK(sb->created_ms + 60000 > skv_clock_boot_ms());

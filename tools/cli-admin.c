@@ -9,6 +9,7 @@
 
 #include <shmkv/inspect.h>
 
+#include "cli-report.h"
 #include "sizes.h"
 #include "text-escape.h"
 
@@ -166,105 +167,7 @@ int cli_list(struct cli_call *call)
 	return TOOL_OK;
 }
 
-/* ---- reports --------------------------------------------------------------------- */
-
-/* One member of a report: a name for JSON, words for people, and how to show the number. */
-struct line {
-	const char *name;
-	const char *words;
-	enum { LINE_COUNT, LINE_BYTES } kind;
-	uint64_t value;
-};
-
-static void show_text(struct cli_call *call, struct emitter *e, const char *name,
-		      const char *words, const char *value)
-{
-	if (call->json)
-		emit_member_string(e, name, value);
-	else
-		out_format(&call->cli->out, "%-22s %s\n", words, value);
-}
-
-static void show_lines(struct cli_call *call, struct emitter *e, const struct line *lines,
-		       size_t n_lines)
-{
-	struct out *out = &call->cli->out;
-	char count[32], size[24];
-
-	for (const struct line *line = lines; line < lines + n_lines; line++) {
-		if (call->json) {
-			emit_member_uint(e, line->name, line->value);
-			continue;
-		}
-		count_text(line->value, count);
-		size_text(line->value, size);
-		if (line->kind == LINE_COUNT)
-			out_format(out, "%-22s %s\n", line->words, count);
-		else if (line->value < 1024)
-			out_format(out, "%-22s %s\n", line->words, size);
-		else
-			out_format(out, "%-22s %s (%s bytes)\n", line->words, size, count);
-	}
-}
-
-#define COUNT_OF(lines) (sizeof(lines) / sizeof((lines)[0]))
-
-int cli_info(struct cli_call *call)
-{
-	struct shmkv_info info = { .size = sizeof(info) };
-	struct emitter e;
-	int r = shmkv_info(call->kv, &info);
-
-	if (r < 0)
-		return cli_fail(call, r);
-
-	const struct line lines[] = {
-		{ "format_version", "format version", LINE_COUNT, info.format_version },
-		{ "max_bytes", "limit", LINE_BYTES, info.max_bytes },
-		{ "reserved_bytes", "taken from the system", LINE_BYTES, info.reserved_bytes },
-		{ "table_bytes", "  tables", LINE_BYTES, info.table_bytes },
-		{ "leaf_bytes", "  leaves", LINE_BYTES, info.leaf_bytes },
-		{ "slab_bytes", "  small records", LINE_BYTES, info.slab_bytes },
-		{ "run_bytes", "  large records", LINE_BYTES, info.run_bytes },
-		{ "free_bytes", "  unused", LINE_BYTES, info.free_bytes },
-		{ "count", "keys", LINE_COUNT, info.count },
-		{ "index_bytes", "index in use", LINE_BYTES, info.index_bytes },
-		{ "leaves", "leaves in use", LINE_COUNT, info.leaves },
-		{ "level", "directory level", LINE_COUNT, info.level },
-		{ "level_min", "  lowest", LINE_COUNT, info.level_min },
-		{ "level_max", "  highest", LINE_COUNT, info.level_max },
-		{ "processes", "processes", LINE_COUNT, info.processes },
-		{ "processes_dead", "  dead, not recovered", LINE_COUNT, info.processes_dead },
-		{ "processes_max", "  at most", LINE_COUNT, info.processes_max },
-		{ "threads", "threads", LINE_COUNT, info.threads },
-		{ "threads_max", "  at most", LINE_COUNT, info.threads_max },
-		{ "inserts", "inserts", LINE_COUNT, info.inserts },
-		{ "updates", "updates", LINE_COUNT, info.updates },
-		{ "deletes", "deletes", LINE_COUNT, info.deletes },
-		{ "retries", "retries", LINE_COUNT, info.retries },
-		{ "splits", "leaf splits", LINE_COUNT, info.splits },
-		{ "compactions", "leaf compactions", LINE_COUNT, info.compactions },
-		{ "recoveries", "processes recovered", LINE_COUNT, info.recoveries },
-	};
-
-	cli_emitter(call, &e);
-	if (call->json)
-		emit_object_begin(&e);
-	show_text(call, &e, "segment", "segment", info.name);
-	show_text(call, &e, "engine", "engine", info.engine);
-	show_text(call, &e, "hash", "hash", info.hash);
-	show_text(call, &e, "atomics", "atomic operations", info.atomics);
-	if (call->json) {
-		emit_key(&e, "read_only");
-		emit_bool(&e, info.read_only);
-	}
-	show_lines(call, &e, lines, COUNT_OF(lines));
-	if (call->json) {
-		emit_object_end(&e);
-		cli_end_line(call);
-	}
-	return TOOL_OK;
-}
+/* ---- recover ---------------------------------------------------------------------- */
 
 int cli_recover(struct cli_call *call)
 {
@@ -275,7 +178,7 @@ int cli_recover(struct cli_call *call)
 	if (r < 0)
 		return cli_fail(call, r);
 
-	const struct line lines[] = {
+	const struct cli_line lines[] = {
 		{ "processes", "processes recovered", LINE_COUNT, report.processes },
 		{ "contexts", "threads of those", LINE_COUNT, report.contexts },
 		{ "blocks", "records given back", LINE_COUNT, report.blocks },
@@ -287,7 +190,7 @@ int cli_recover(struct cli_call *call)
 	cli_emitter(call, &e);
 	if (call->json)
 		emit_object_begin(&e);
-	show_lines(call, &e, lines, COUNT_OF(lines));
+	cli_show_lines(call, &e, lines, COUNT_OF(lines));
 	if (call->json) {
 		emit_key(&e, "count_fix");
 		emit_int(&e, report.count_fix);
@@ -338,7 +241,7 @@ int cli_check(struct cli_call *call)
 	if (call->json)
 		emit_array_end(&e);
 
-	const struct line lines[] = {
+	const struct cli_line lines[] = {
 		{ "violations", "violations", LINE_COUNT, audit.violations },
 		{ "keys", "keys reachable", LINE_COUNT, audit.keys },
 		{ "record_bytes", "bytes of records", LINE_BYTES, audit.record_bytes },
@@ -351,7 +254,7 @@ int cli_check(struct cli_call *call)
 	};
 
 	if (r == 0 || r == -EBADMSG)
-		show_lines(call, &e, lines, COUNT_OF(lines));
+		cli_show_lines(call, &e, lines, COUNT_OF(lines));
 	if (call->json) {
 		emit_object_end(&e);
 		cli_end_line(call);

@@ -90,7 +90,7 @@ static const struct argp_option create_options[] = {
 	  "siphash13 (the default) or xxh3 (faster, only for keys from a trusted source)", 1 },
 	{ "max-processes", OPT_MAX_PROCESSES, "N", 0, "That write at once, 1..4095; default 128", 1 },
 	{ "max-threads", OPT_MAX_THREADS, "N", 0,
-	  "That write at once over all processes, 1..4095; default 512", 1 },
+	  "That write at once over all processes, 1..4095; default 512, fewer below 4M", 1 },
 	COMMON
 };
 

@@ -106,6 +106,149 @@ struct shmkv_audit {
 int shmkv_check(struct shmkv *kv, void (*fn)(const char *violation, void *arg), void *arg,
 		struct shmkv_audit *audit);
 
+/* ---- statistics ------------------------------------------------------------------ */
+
+/*
+ * Buckets of the histograms. Lines: 1, 2, 3, 4, up to 6, 8, 16, and more than 16 lines of
+ * four slots. Retries: up to 1, 3, 7, 15, 63, and more. Values: up to 8, 16, 32 ... 2 MiB, and
+ * larger, packed length.
+ */
+#define SHMKV_STATS_LINES 8
+#define SHMKV_STATS_RETRIES 6
+#define SHMKV_STATS_SIZES 20
+
+/*
+ * shmkv_stats - what all threads have done since the segment was made
+ *
+ * Numbers are cumulative and never reset; what the dead have done stays counted. Threads that
+ * write count in the segment. Threads of read-write handles that only read are counted there
+ * when their handle is detached, and read-only handles, which write nothing, never are: what
+ * such threads of this handle have done stands in the members own_*, which no other handle
+ * can see. A process killed inside a call takes the counts of that call with it.
+ *
+ * Works read-only. May not block; reads the tables and no more. Returns 0, -EINVAL,
+ * -EBADF, -ECHILD, -EOPNOTSUPP.
+ */
+struct shmkv_stats {
+	size_t size;
+	/* calls by kind, however they ended */
+	uint64_t gets; /* hits + misses: every call that looks a key up to read it */
+	uint64_t hits;
+	uint64_t misses;
+	uint64_t puts;
+	uint64_t adds;
+	uint64_t replaces;
+	uint64_t cases;
+	uint64_t updates_in_place; /* incr, append */
+	uint64_t dels;
+	uint64_t takes;
+	uint64_t clears;
+	/* what came of them */
+	uint64_t inserts; /* keys that appeared */
+	uint64_t updates; /* values replaced */
+	uint64_t deletes; /* keys removed */
+	uint64_t unmet;    /* present, absent, another version or type: nothing was changed */
+	uint64_t no_space; /* -ENOSPC and -EXFULL */
+	uint64_t lost;     /* -EAGAIN */
+	uint64_t failed;   /* any other error */
+	/* what it took */
+	uint64_t retries;      /* attempts of writing calls that somebody, or a new leaf, undid */
+	uint64_t read_retries; /* reading calls */
+	uint64_t splits;       /* leaves replaced by two */
+	uint64_t compactions;  /* leaves replaced by one */
+	uint64_t recoveries;   /* dead processes recovered */
+	/* of this handle's threads that the segment does not know (yet) */
+	uint64_t own_hits;
+	uint64_t own_misses;
+	uint64_t own_read_retries;
+	/* histograms */
+	uint64_t hit_lines[SHMKV_STATS_LINES];     /* lines read by hits */
+	uint64_t miss_lines[SHMKV_STATS_LINES];    /* by misses */
+	uint64_t write_lines[SHMKV_STATS_LINES];   /* by inserts, updates and deletes */
+	uint64_t retried[SHMKV_STATS_RETRIES];     /* successful calls by how often they began again */
+	uint64_t value_bytes[SHMKV_STATS_SIZES];   /* values stored */
+};
+
+int shmkv_stats(struct shmkv *kv, struct shmkv_stats *stats);
+
+/* Upper bound of a bucket as documented above; UINT64_MAX for the last one and beyond. */
+uint64_t shmkv_stats_lines_bound(unsigned int bucket);
+uint64_t shmkv_stats_retries_bound(unsigned int bucket);
+uint64_t shmkv_stats_size_bound(unsigned int bucket);
+
+/* ---- memory ---------------------------------------------------------------------- */
+
+#define SHMKV_CLASSES_MAX 64
+
+/* One size of blocks. */
+struct shmkv_memory_class {
+	uint64_t block_bytes;
+	uint64_t slabs;
+	uint64_t blocks;       /* in those */
+	uint64_t used;         /* of those blocks */
+	uint64_t record_bytes; /* header, key and value of the records in the used ones */
+};
+
+/*
+ * shmkv_memory - who has the memory, and how much of it is lost on the way
+ *
+ * Looks at every block: about a second for ten million keys. Internal fragmentation is what
+ * held_bytes has more than record_bytes; external is free_block_bytes, which only records of the
+ * same class can use.
+ *
+ * Works read-only, blocks nobody. Returns 0, -EINVAL, -EBADF, -ECHILD, -EOPNOTSUPP.
+ */
+struct shmkv_memory {
+	size_t size;
+	uint64_t records;            /* in blocks of the classes and in chunks of their own */
+	uint64_t record_bytes;       /* header, key and value of all records */
+	uint64_t held_bytes;         /* of the blocks and chunks that hold them */
+	uint64_t free_block_bytes;   /* blocks of slabs that are free */
+	uint64_t tail_bytes;         /* ends of slabs too short for a block */
+	uint64_t large_records;      /* those in chunks of their own */
+	uint64_t large_record_bytes; /* header, key and value */
+	uint64_t large_held_bytes;
+	uint64_t free_chunks;        /* taken from the system and unused, 16 KiB each */
+	uint64_t unreserved_bytes;   /* of the limit, not taken from the system yet */
+	uint64_t free_stretch_bytes; /* the largest record that would find room without a slab */
+	uint64_t n_classes;
+	struct shmkv_memory_class classes[SHMKV_CLASSES_MAX];
+};
+
+int shmkv_memory(struct shmkv *kv, struct shmkv_memory *memory);
+
+/* ---- participants ---------------------------------------------------------------- */
+
+/*
+ * One process that is attached read-write. Texts are static.
+ *
+ * state: "alive"; "stopped" (by a signal or a debugger); "dead" (not recovered yet); "joining";
+ * or "unknown": alive, but whether it runs cannot be seen from here, because it belongs to
+ * another pid namespace or /proc hides it.
+ */
+struct shmkv_participant {
+	size_t size;
+	uint64_t id;  /* slot of the process */
+	uint64_t pid; /* in its own pid namespace */
+	const char *state;
+	const char *doing;     /* what a thread of it is inside of, or "idle" */
+	uint64_t attached_ms;  /* how long ago */
+	uint64_t calls;        /* since it took its contexts; none of threads that only read */
+	uint32_t threads;      /* with a context */
+	uint32_t working;      /* of those, inside a call */
+	uint32_t pins;         /* records held by views */
+	uint32_t reservations; /* blocks reserved and not committed */
+};
+
+/*
+ * shmkv_participants - enumerate them
+ * @fn: called for each; a non-zero answer ends the walk and is returned
+ *
+ * Readers on read-only handles leave no trace and are not among them.
+ */
+int shmkv_participants(struct shmkv *kv,
+		       int (*fn)(const struct shmkv_participant *participant, void *arg), void *arg);
+
 /* ---- layout ---------------------------------------------------------------------- */
 
 enum shmkv_part {

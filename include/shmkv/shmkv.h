@@ -115,7 +115,8 @@ struct shmkv_options {
 	uint32_t mode;          /* permission bits, not reduced by the umask; default 0600 */
 	uint32_t hash;          /* enum shmkv_hash */
 	uint32_t max_processes; /* 1..4095 that write at once; default 128 */
-	uint32_t max_threads;   /* 1..4095 that write at once, over all processes; default 512 */
+	uint32_t max_threads;   /* 1..4095 that write at once, over all processes, 1 KiB each;
+				 * default 512, below 4 MiB one for every 8 KiB */
 };
 
 #define SHMKV_OPTIONS_INIT { sizeof(struct shmkv_options), 0, 0, 0, 0, 0, 0 }

@@ -44,6 +44,7 @@ ok_if "typed-values: packed" prints 'array    packed  6 bytes of msgpack' ./type
 ok_if "typed-values: wrong types" prints 'text as int: EPROTOTYPE' ./typed-values "$name"
 ok_if "reader" prints 'temperature: 21.5' ./reader "$name"
 ok_if "scan" prints '1000 keys with the sum 499500, 500 left' ./scan "$name"
+ok_if "cache-health" prints 'hit rate: 75.0 % of 1000 gets' ./cache-health "$name"
 if [ -f /var/lib/dpkg/status ]; then
 	ok_if "demo" demo_holds
 else

@@ -11,7 +11,8 @@ static const struct skv_engine *const engines_built_in[] = {
 
 /* Schemes that are spoken for but not in this build. */
 static const char *const schemes_elsewhere[] = {
-	"heap",
+	"heap:adaptive",
+	"heap:hamt",
 	NULL,
 };
 
@@ -27,28 +28,34 @@ void skv_engines_override(const struct skv_engine *const *table)
 	engines_used = table ? table : engines_built_in;
 }
 
-static bool scheme_is(const char *scheme, size_t scheme_len, const char *known)
+/* Does @name begin with the whole of @scheme, and end there or go on with @next? */
+static bool scheme_is(const char *name, const char *scheme, char next)
 {
-	return strlen(known) == scheme_len && memcmp(scheme, known, scheme_len) == 0;
+	size_t len = strlen(scheme);
+
+	return strncmp(name, scheme, len) == 0 && (name[len] == next || name[len] == '\0');
 }
 
-static int engine_of_scheme(const char *scheme, size_t scheme_len,
-			    const struct skv_engine **ret_engine)
+static const struct skv_engine *engine_of(const char *name)
 {
 	const struct skv_engine *const *engine;
-	const char *const *elsewhere;
 
 	for (engine = skv_engines(); *engine; engine++) {
-		if (scheme_is(scheme, scheme_len, (*engine)->scheme)) {
-			*ret_engine = *engine;
-			return 0;
-		}
+		if (scheme_is(name, (*engine)->scheme, (*engine)->is_private ? '/' : ':'))
+			return *engine;
 	}
+	return NULL;
+}
+
+static bool is_elsewhere(const char *name)
+{
+	const char *const *elsewhere;
+
 	for (elsewhere = schemes_elsewhere; *elsewhere; elsewhere++) {
-		if (scheme_is(scheme, scheme_len, *elsewhere))
-			return -EOPNOTSUPP;
+		if (scheme_is(name, *elsewhere, '/'))
+			return true;
 	}
-	return -EINVAL;
+	return false;
 }
 
 static bool name_is_valid(const char *name)
@@ -64,22 +71,31 @@ int skv_engine_of_name(const char *name, const struct skv_engine **ret_engine,
 		       const char **ret_name)
 {
 	const struct skv_engine *engine;
-	const char *colon;
-	int r;
+	size_t scheme_len = 0;
 
 	if (!name)
 		return -EINVAL;
 
-	colon = strchr(name, ':');
-	if (colon)
-		r = engine_of_scheme(name, (size_t)(colon - name), &engine);
-	else
-		r = engine_of_scheme(SKV_SCHEME_DEFAULT, strlen(SKV_SCHEME_DEFAULT), &engine);
-	if (r < 0)
-		return r;
+	if (strchr(name, ':')) {
+		engine = engine_of(name);
+		if (!engine)
+			return is_elsewhere(name) ? -EOPNOTSUPP : -EINVAL;
+		scheme_len = strlen(engine->scheme);
+	} else {
+		engine = engine_of(SKV_SCHEME_DEFAULT);
+		if (!engine)
+			return -EINVAL;
+	}
 
-	if (colon)
-		name = colon + 1;
+	/* Only a private map may go without a name of its own. */
+	name += scheme_len;
+	if (*name == '\0' && engine->is_private) {
+		*ret_engine = engine;
+		*ret_name = name;
+		return 0;
+	}
+	if (scheme_len > 0 && *name != '\0')
+		name++;
 	if (!name_is_valid(name))
 		return -EINVAL;
 

@@ -5,7 +5,8 @@
 /*
  * engine-table: which engines there are, and which one a map's name means.
  *
- * A name is "SCHEME:NAME"; a bare NAME means "shm:NAME".
+ * A name is "SCHEME:NAME"; a bare NAME means "shm:NAME". A private map, which lives and ends
+ * with its handle, needs no name: "heap:ENGINE", or "heap:ENGINE/LABEL" to tell it from others.
  */
 
 #include "api/engine.h"
@@ -28,7 +29,7 @@ void skv_engines_override(const struct skv_engine *const *table);
  * skv_engine_of_name - split a map's name
  * @name: as the caller of a public function gave it, or NULL
  * @ret_engine: who keeps maps of that scheme
- * @ret_name: the part behind the scheme, inside @name
+ * @ret_name: the part behind the scheme, inside @name; "" for a private map without a label
  *
  * Returns 0, -EINVAL (no name, unknown scheme, or a name that breaks the rules in shmkv.h) or
  * -EOPNOTSUPP (a scheme that exists, but not in this build).

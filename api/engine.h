@@ -73,7 +73,10 @@ typedef int skv_splice_fn(void *arg, const uint8_t *head, size_t head_len, size_
 			  struct skv_splice *ret_splice);
 
 struct skv_engine {
-	const char *scheme; /* "shm" */
+	const char *scheme; /* "shm", "heap:adaptive" */
+	/* A name is the whole scheme, or the scheme, '/' and a label; no other process sees it. */
+	bool is_private;
+	uint32_t hash_default; /* enum shmkv_hash, for options that leave it open; 0: SIPHASH13 */
 
 	int (*create)(const char *name, const struct shmkv_options *opts, void **ret_map);
 	int (*attach)(const char *name, unsigned int flags, void **ret_map);

@@ -62,8 +62,6 @@ static void options_set_defaults(struct shmkv_options *opts)
 		opts->max_bytes = DEFAULT_MAX_BYTES;
 	if (opts->mode == 0)
 		opts->mode = DEFAULT_MODE;
-	if (opts->hash == SHMKV_HASH_DEFAULT)
-		opts->hash = SHMKV_HASH_SIPHASH13;
 	if (opts->max_processes == 0)
 		opts->max_processes = DEFAULT_PROCESSES;
 	if (opts->max_threads == 0)
@@ -76,7 +74,7 @@ static int options_check(const struct shmkv_options *opts)
 		return -EINVAL;
 	if (opts->mode & ~0777u)
 		return -EINVAL;
-	if (opts->hash != SHMKV_HASH_SIPHASH13 && opts->hash != SHMKV_HASH_XXH3)
+	if (opts->hash > SHMKV_HASH_XXH3)
 		return -EINVAL;
 	if (opts->max_processes > SLOTS_MAX || opts->max_threads > SLOTS_MAX)
 		return -EINVAL;
@@ -86,7 +84,7 @@ static int options_check(const struct shmkv_options *opts)
 /* ---- create, attach, detach ------------------------------------------------------ */
 
 /* One of the two: options to create with, or flags to attach with. */
-static int handle_open(const char *name, const struct shmkv_options *opts, unsigned int flags,
+static int handle_open(const char *name, struct shmkv_options *opts, unsigned int flags,
 		       struct shmkv **ret_kv)
 {
 	const struct skv_engine *engine;
@@ -99,6 +97,8 @@ static int handle_open(const char *name, const struct shmkv_options *opts, unsig
 		return r;
 	if (opts ? !engine->create : !engine->attach)
 		return -EOPNOTSUPP;
+	if (opts && opts->hash == SHMKV_HASH_DEFAULT)
+		opts->hash = engine->hash_default ? engine->hash_default : SHMKV_HASH_SIPHASH13;
 
 	r = skv_handle_claim(&kv);
 	if (r < 0)

@@ -3,6 +3,7 @@
 
 #include "tests/test.h"
 
+#include <shmkv/capability.h>
 #include <shmkv/inspect.h>
 #include <shmkv/shmkv.h>
 
@@ -22,6 +23,7 @@
 
 struct fixture {
 	struct shmkv *kv;
+	uint64_t can; /* capability bits */
 	char name[SHMKV_NAME_MAX + 32];
 };
 
@@ -44,7 +46,15 @@ static struct fixture fixture_new_named(const struct skv_conformance *engine, ui
 	opts.max_bytes = max_bytes;
 	CHECK_EQ(shmkv_create(f.name, &opts, &f.kv), 0);
 	CHECK(f.kv != NULL);
+	CHECK_EQ(shmkv_capabilities(f.kv, &f.can), 0);
+	CHECK_EQ((f.can & SHMKV_CAN_SHARE) != 0, !engine->is_private);
 	return f;
+}
+
+/* A private map has no name to remove. */
+static void fixture_unlink(struct fixture *f)
+{
+	CHECK_EQ(shmkv_unlink(f->name), f->can & SHMKV_CAN_SHARE ? 0 : -EOPNOTSUPP);
 }
 
 /* The name goes at once: nothing stays behind however the test ends. */
@@ -52,7 +62,7 @@ static struct fixture fixture_new_sized(const struct skv_conformance *engine, ui
 {
 	struct fixture f = fixture_new_named(engine, max_bytes);
 
-	CHECK_EQ(shmkv_unlink(f.name), 0);
+	fixture_unlink(&f);
 	return f;
 }
 
@@ -81,8 +91,15 @@ static void fixture_free(struct fixture *f)
 
 static void fixture_free_named(struct fixture *f)
 {
-	CHECK_EQ(shmkv_unlink(f->name), 0);
+	fixture_unlink(f);
 	fixture_free(f);
+}
+
+/* For what only several handles of one map can show. */
+static void need_sharing(const struct skv_conformance *engine)
+{
+	if (engine->is_private)
+		skv_test_skip("every map of this engine has one handle");
 }
 
 /* ---- helpers --------------------------------------------------------------------- */
@@ -1309,10 +1326,12 @@ void skv_conformance_full(const struct skv_conformance *engine)
 
 void skv_conformance_two_handles(const struct skv_conformance *engine)
 {
-	struct fixture f = fixture_new_named(engine, 0);
-	struct fixture g = f;
+	struct fixture f, g;
 	uint64_t token;
 
+	need_sharing(engine);
+	f = fixture_new_named(engine, 0);
+	g = f;
 	CHECK_EQ(shmkv_attach(f.name, 0, &g.kv), 0);
 	CHECK(g.kv != f.kv);
 	CHECK_EQ(shmkv_put(f.kv, KEY("k"), shmkv_str("one"), &token), 0);
@@ -1328,12 +1347,42 @@ void skv_conformance_two_handles(const struct skv_conformance *engine)
 	fixture_free_named(&f);
 }
 
+/* Of a private engine: each map is one's own, whatever it is called. */
+static void names_are_labels(struct fixture *f)
+{
+	struct fixture g = *f;
+	struct shmkv *none = NULL;
+
+	CHECK_EQ(shmkv_create(f->name, NULL, &g.kv), 0);
+	put_text(f, "k", "one");
+	check_absent(&g, "k");
+	put_text(&g, "k", "two");
+	check_text(f, "k", "one");
+	CHECK_EQ(shmkv_attach(f->name, 0, &none), -EOPNOTSUPP);
+	CHECK_EQ(shmkv_attach(f->name, SHMKV_READ_ONLY, &none), -EOPNOTSUPP);
+	CHECK_EQ(shmkv_unlink(f->name), -EOPNOTSUPP);
+	CHECK(none == NULL);
+	fixture_free(f);
+	check_text(&g, "k", "two");
+	fixture_free(&g);
+
+	/* Without a label. */
+	*strchr(g.name, '/') = '\0';
+	CHECK_EQ(shmkv_create(g.name, NULL, &g.kv), 0);
+	check_absent(&g, "k");
+	fixture_free(&g);
+}
+
 void skv_conformance_names(const struct skv_conformance *engine)
 {
 	struct fixture f = fixture_new_named(engine, 0);
 	struct fixture g = f;
 	struct shmkv *none = NULL;
 
+	if (engine->is_private) {
+		names_are_labels(&f);
+		return;
+	}
 	CHECK_EQ(shmkv_create(f.name, NULL, &none), -EEXIST);
 	CHECK(none == NULL);
 	put_text(&f, "k", "old");
@@ -1361,8 +1410,7 @@ void skv_conformance_names(const struct skv_conformance *engine)
 
 void skv_conformance_read_only(const struct skv_conformance *engine)
 {
-	struct fixture f = fixture_new_named(engine, 0);
-	struct fixture ro = f;
+	struct fixture f, ro;
 	struct shmkv_recovery report = { .size = sizeof(report) };
 	struct shmkv_info info = { .size = sizeof(info) };
 	struct shmkv_scan *scan;
@@ -1370,6 +1418,9 @@ void skv_conformance_read_only(const struct skv_conformance *engine)
 	uint8_t buf[8];
 	size_t len;
 
+	need_sharing(engine);
+	f = fixture_new_named(engine, 0);
+	ro = f;
 	put_text(&f, "k", "v");
 	CHECK_EQ(shmkv_attach(f.name, SHMKV_READ_ONLY, &ro.kv), 0);
 	check_text(&ro, "k", "v");
@@ -1427,6 +1478,8 @@ void skv_conformance_closed(const struct skv_conformance *engine)
 	CHECK_EQ(shmkv_scan_cursor(scan), cursor);
 	CHECK(shmkv_scan_end(scan) == NULL);
 	CHECK(shmkv_detach(closed) == NULL);
+	if (engine->is_private)
+		return;
 
 	CHECK_EQ(shmkv_attach(f.name, 0, &f.kv), 0);
 	check_text(&f, "a", "1");
@@ -1745,6 +1798,7 @@ void skv_conformance_inspect(const struct skv_conformance *engine)
 	struct shmkv_info info = { .size = sizeof(info) };
 	struct shmkv_audit audit = { .size = sizeof(audit) };
 	struct shmkv_recovery report = { .size = sizeof(report) };
+	const char *name;
 	uint64_t i;
 
 	for (i = 0; i < 1000; i++)
@@ -1754,9 +1808,10 @@ void skv_conformance_inspect(const struct skv_conformance *engine)
 
 	CHECK_EQ(shmkv_info(f.kv, &info), 0);
 	CHECK_EQ(info.size, sizeof(info));
-	CHECK_STR(info.name, strchr(f.name, ':') + 1);
-	CHECK_MEM(info.engine, strlen(info.engine), f.name,
-		  (size_t)(strchr(f.name, ':') - f.name));
+	/* "scheme:name", or "heap:engine/label" */
+	name = strchr(f.name, engine->is_private ? '/' : ':');
+	CHECK_STR(info.name, name + 1);
+	CHECK_MEM(info.engine, strlen(info.engine), f.name, (size_t)(name - f.name));
 	CHECK_EQ(info.read_only, 0u);
 	CHECK_EQ(info.max_bytes, (uint64_t)64 << 20);
 	CHECK_EQ(info.count, 999u);

@@ -17,7 +17,8 @@
 #include <stdint.h>
 
 struct skv_conformance {
-	const char *prefix;    /* scheme and the first letters of every map's name */
+	const char *prefix;    /* scheme and the first letters of every map's name or label */
+	bool is_private;       /* no other handle can reach a map: "heap:ENGINE/LABEL" */
 	void (*prepare)(void); /* NULL, or called before each test */
 	/* A map of this size is full after some thousand keys; 0: the engine knows no limit. */
 	uint64_t small_bytes;

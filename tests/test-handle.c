@@ -382,6 +382,10 @@ static void names_follow_the_rules(void)
 		{ "unknown:a", -EINVAL },
 		{ "heap:adaptive", -EOPNOTSUPP },
 		{ "heap:hamt", -EOPNOTSUPP },
+		{ "heap:hamt/label", -EOPNOTSUPP },
+		{ "heap:", -EINVAL },
+		{ "heap:hamts", -EINVAL },
+		{ "heap:hamt:a", -EINVAL },
 		{ "heaps:hamt", -EINVAL },
 	};
 	uint64_t somewhere;

@@ -99,7 +99,7 @@ const char *shmkv_version(void);
 
 /* How keys are hashed; every kind is keyed with 128 random bits drawn per segment. */
 enum shmkv_hash {
-	SHMKV_HASH_DEFAULT = 0,   /* the library's choice: SIPHASH13 */
+	SHMKV_HASH_DEFAULT = 0,   /* the engine's choice: shm SIPHASH13, heap engines XXH3 */
 	SHMKV_HASH_SIPHASH13 = 1, /* resists keys chosen by an attacker */
 	SHMKV_HASH_XXH3 = 2,      /* faster; for keys from a trusted source */
 };

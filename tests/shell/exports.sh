@@ -12,6 +12,7 @@ declared() {
 		#include <shmkv/shmkv.h>
 		#include <shmkv/value.h>
 		#include <shmkv/inspect.h>
+		#include <shmkv/capability.h>
 	END
 	$CC -E -P -I"$SRC/include" "$tap_dir/all.c" | tr '\n' ' ' | awk '
 	{

@@ -43,7 +43,7 @@ struct skv_retired {
  * less it matters.
  */
 #define SKV_RETIRED_MAX 16384u
-#define SKV_RETIRED_BYTES_MIN ((uint64_t)64 << 10)
+#define SKV_RETIRED_BYTES_MIN ((uint64_t)256 << 10)
 #define SKV_RETIRED_BYTES_MAX ((uint64_t)2 << 20)
 
 struct skv_batch {

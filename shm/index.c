@@ -663,11 +663,12 @@ int skv_index_write(struct skv_writer *writer, const struct skv_key *key, enum s
 		r = find(&c);
 		if (r == DONE)
 			r = condition(&c, mode, token);
-		if (r == DONE)
-			r = make_room(&c);
-		/* Taken late, so that an operation that fails its condition takes no memory. */
+		/* Memory after the condition, and for the value before its leaf: in a full map the
+		 * room that a delete has made must not become a leaf that could be done without. */
 		if (r == DONE)
 			r = draft_from_value(&c, value);
+		if (r == DONE)
+			r = make_room(&c);
 		if (r == DONE)
 			r = link_draft(&c, mode == SKV_WRITE_CAS ? &token : NULL);
 		if (r < 0)
@@ -689,11 +690,10 @@ int skv_index_update(struct skv_writer *writer, const struct skv_key *key, skv_s
 		if (tries > 0)
 			skv_tally_bump(&writer->ctx->retries);
 		r = find(&c);
-		/* Room first: it may move the leaf, and then all was for nothing. */
-		if (r == DONE)
-			r = make_room(&c);
 		if (r == DONE)
 			r = draft_from_old(&c, fn, arg);
+		if (r == DONE)
+			r = make_room(&c);
 		if (r == DONE)
 			r = link_draft(&c, NULL);
 		if (r < 0)

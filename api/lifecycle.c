@@ -3,6 +3,8 @@
 #include "api/engine-table.h"
 #include "api/handle.h"
 
+#include <shmkv/expiry.h>
+
 #include <stdio.h>
 #include <string.h>
 
@@ -77,6 +79,8 @@ static int options_check(const struct shmkv_options *opts)
 	if (opts->hash > SHMKV_HASH_XXH3)
 		return -EINVAL;
 	if (opts->max_processes > SLOTS_MAX || opts->max_threads > SLOTS_MAX)
+		return -EINVAL;
+	if (opts->default_ttl_ms > SHMKV_TTL_MAX)
 		return -EINVAL;
 	return 0;
 }

@@ -2,6 +2,9 @@
 #include "shm/geometry.h"
 
 #include "base/boot.h"
+#include "base/clock.h"
+
+#include <shmkv/expiry.h>
 
 #include <errno.h>
 
@@ -112,6 +115,9 @@ int skv_geometry_plan(const struct shmkv_options *opts, struct skv_geometry *ret
 
 	/* What was asked for is kept or refused; a default takes an eighth of a small map. */
 	eighth = geo.max_bytes / 8;
+	if (opts->default_ttl_ms > SHMKV_TTL_MAX)
+		return -EINVAL;
+	geo.default_ttl_ms = opts->default_ttl_ms;
 	geo.n_processes = opts->max_processes ? opts->max_processes : PROCESSES_DEFAULT;
 	geo.n_contexts = opts->max_threads ? opts->max_threads : CONTEXTS_DEFAULT;
 	participants = (uint64_t)geo.n_processes * sizeof(struct skv_process);
@@ -151,7 +157,7 @@ int skv_geometry_check(const struct skv_superblock *sb, uint64_t file_bytes,
 		       struct skv_geometry *ret_geo)
 {
 	struct skv_geometry geo = { 0 };
-	uint64_t boot_id[2];
+	uint64_t boot_id[2], time_ns;
 
 	if (sb->magic != SKV_MAGIC)
 		return -EMEDIUMTYPE;
@@ -174,6 +180,9 @@ int skv_geometry_check(const struct skv_superblock *sb, uint64_t file_bytes,
 	if (geo.n_chunks < CHUNKS_MIN || geo.n_chunks > CHUNKS_MAX)
 		return -EBADMSG;
 	if (geo.hash_kind != SHMKV_HASH_SIPHASH13 && geo.hash_kind != SHMKV_HASH_XXH3)
+		return -EBADMSG;
+	geo.default_ttl_ms = sb->default_ttl_ms;
+	if (geo.default_ttl_ms > SHMKV_TTL_MAX)
 		return -EBADMSG;
 	if (geo.level_max != level_max_of(geo.n_chunks) || geo.level_min > geo.level_max ||
 	    (1ull << geo.level_min) > geo.n_chunks)
@@ -198,6 +207,11 @@ int skv_geometry_check(const struct skv_superblock *sb, uint64_t file_bytes,
 	if ((boot_id[0] | boot_id[1]) && (sb->boot_id[0] | sb->boot_id[1]) &&
 	    (boot_id[0] != sb->boot_id[0] || boot_id[1] != sb->boot_id[1]))
 		return -EBADMSG;
+
+	/* Everything else is as it must be, and the clock shows another time here. */
+	time_ns = skv_clock_namespace();
+	if (time_ns && sb->time_ns && time_ns != sb->time_ns)
+		return -EXDEV;
 
 	*ret_geo = geo;
 	return 0;

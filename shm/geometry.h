@@ -31,6 +31,7 @@ struct skv_geometry {
 	uint32_t hash_kind;
 	uint32_t level_min;
 	uint32_t level_max;
+	uint64_t default_ttl_ms;
 };
 
 /* Contexts are made ready in whole pages. */

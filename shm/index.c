@@ -21,6 +21,9 @@
  *          settle A; clear intents
  *  remove  route, probe; old intent; guard; (v, A) -> (v + 1, DEAD); settle A; clear
  *
+ * A record whose deadline has come counts as absent in all of them, and the slot that names it
+ * as one where the key can be written: see expiry.c. To replace it is a write like any other.
+ *
  * When a reader may trust what it read. A slot's version changes with everything but
  * freezing, and freezing changes nothing a reader cares for. Unchanged slot version: the slot
  * held exactly this record all the time, the record was linked all the time, so its bytes
@@ -186,6 +189,7 @@ static int sink_fill(const struct skv_map *map, const struct probe *found, struc
 	skv_copy_from_shared(sink->head, value, sink->head_len);
 	word = skv_block_load(map, found->off);
 	sink->token = word >> 2;
+	sink->deadline = skv_deadline_of(map, found->seen.w, found->off);
 	if (sink->skip)
 		skip = sink->skip(sink->head, sink->head_len);
 	if (skip > found->value_len)
@@ -211,12 +215,14 @@ int skv_index_get(const struct skv_map *map, const struct skv_key *key, struct s
 			return r;
 		switch (probe(map, &route, place, key, &found)) {
 		case FOUND:
-			answer = sink_fill(map, &found, sink);
+			answer = skv_is_expired(map, found.seen.w, found.off) ?
+					 -ENOENT :
+					 sink_fill(map, &found, sink);
 			/* Boehm's reader: what was copied before the versions are looked at again. */
 			skv_fence_acquire();
 			if (skv_load_relaxed(&found.slot->v) == found.seen.v &&
 			    skv_route_holds(&route)) {
-				skv_tally_lookup(map, true, found.lines, tries);
+				skv_tally_lookup(map, answer != -ENOENT, found.lines, tries);
 				return answer;
 			}
 			break;
@@ -245,6 +251,7 @@ int skv_index_exists(const struct skv_map *map, const struct skv_key *key)
 	struct probe found;
 	enum found what;
 	uint32_t tries;
+	bool present;
 	int r;
 
 	for (tries = 0; tries < RETRIES; tries++) {
@@ -252,13 +259,49 @@ int skv_index_exists(const struct skv_map *map, const struct skv_key *key)
 		if (r < 0)
 			return r;
 		what = probe(map, &route, place, key, &found);
-		skv_fence_acquire();
 		if (what == DAMAGED)
 			return -EBADMSG;
+		present = what == FOUND && !skv_is_expired(map, found.seen.w, found.off);
+		skv_fence_acquire();
 		if (what != MOVED && skv_route_holds(&route) &&
 		    (what != FOUND || skv_load_relaxed(&found.slot->v) == found.seen.v)) {
-			skv_tally_lookup(map, what == FOUND, found.lines, tries);
-			return what == FOUND ? 0 : -ENOENT;
+			skv_tally_lookup(map, present, found.lines, tries);
+			return present ? 0 : -ENOENT;
+		}
+		skv_pause();
+	}
+	return -EAGAIN;
+}
+
+int skv_index_find(const struct skv_map *map, const struct skv_key *key, struct skv_found *ret)
+{
+	struct skv_place place = place_of(map, key);
+	struct skv_found at;
+	struct probe found;
+	enum found what;
+	uint32_t tries;
+	bool present;
+	int r;
+
+	for (tries = 0; tries < RETRIES; tries++) {
+		r = skv_directory_route(map, place, &at.route);
+		if (r < 0)
+			return r;
+		what = probe(map, &at.route, place, key, &found);
+		if (what == DAMAGED)
+			return -EBADMSG;
+		present = what == FOUND && !skv_is_expired(map, found.seen.w, found.off);
+		skv_fence_acquire();
+		if (what != MOVED && skv_route_holds(&at.route) &&
+		    (what != FOUND || skv_load_relaxed(&found.slot->v) == found.seen.v)) {
+			if (!present)
+				return -ENOENT;
+			at.slot = found.slot;
+			at.seen = found.seen;
+			at.off = found.off;
+			at.value_len = found.value_len;
+			*ret = at;
+			return 0;
 		}
 		skv_pause();
 	}
@@ -338,7 +381,6 @@ static int draft_take(struct skv_writer *writer, const struct skv_key *key, uint
 		      struct draft *draft)
 {
 	uint64_t bytes = skv_record_bytes(key->len, value_len);
-	struct skv_record *record;
 	int r;
 
 	if (value_len > SKV_RECORD_VALUE_MASK)
@@ -352,8 +394,6 @@ static int draft_take(struct skv_writer *writer, const struct skv_key *key, uint
 		return r;
 	}
 	draft->room = skv_arena_round(bytes);
-	record = skv_record_at(writer->map, draft->off);
-	skv_store_relaxed(&record->expiry, 0);
 	skv_copy_to_shared(writer->map->region.base + draft->off + SKV_RECORD_HEADER, key->data,
 			   key->len);
 	SKV_FAULT(WRITE_CLAIMED);
@@ -425,17 +465,29 @@ struct change {
 	struct skv_route route;
 	struct probe found;
 	enum found what;
+	bool expired; /* FOUND, and its deadline has come: counts as absent */
+	bool blind;   /* it does not matter what is there */
+	struct skv_lifetime life;
+	uint64_t bit; /* SKV_SLOT_EXPIRES if the draft has a deadline */
 	struct draft draft;
 };
 
 /* What a step of it answers besides errors. */
 enum { DONE = 0, AGAIN = 1 };
 
-static struct change change_begin(struct skv_writer *writer, const struct skv_key *key)
+static struct change change_begin(struct skv_writer *writer, const struct skv_key *key,
+				  const struct skv_lifetime *life)
 {
-	struct change c = { .writer = writer, .key = key, .place = place_of(writer->map, key) };
+	struct change c = {
+		.writer = writer, .key = key, .place = place_of(writer->map, key), .life = *life,
+	};
 
 	return c;
+}
+
+static bool is_present(const struct change *c)
+{
+	return c->what == FOUND && !c->expired;
 }
 
 static int change_fail(struct change *c, int r)
@@ -465,6 +517,8 @@ static int find(struct change *c)
 	c->what = probe(c->writer->map, &c->route, c->place, c->key, &c->found);
 	if (c->what == MOVED)
 		return AGAIN;
+	c->expired = c->what == FOUND && !c->blind &&
+		     skv_is_expired(c->writer->map, c->found.seen.w, c->found.off);
 	return c->what == DAMAGED ? -EBADMSG : DONE;
 }
 
@@ -476,19 +530,13 @@ static bool stands(const struct change *c)
 	       (c->what != FOUND || skv_load_relaxed(&c->found.slot->v) == c->found.seen.v);
 }
 
-static bool is_frozen(struct skv_cell seen)
-{
-	/* A slot at the end of its versions counts as frozen: the leaf must be replaced. */
-	return (seen.w & SKV_SLOT_FROZEN) || skv_slot_version(seen.v) >= SKV_SLOT_VERSION_MAX;
-}
-
 /* May the slot that was found be written? AGAIN after the leaf was replaced. */
 static int make_room(struct change *c)
 {
 	struct skv_leaf_counts counts;
 	int r;
 
-	if (c->what == FULL || is_frozen(c->found.seen)) {
+	if (c->what == FULL || skv_slot_must_move(c->found.seen)) {
 		r = skv_leaf_replace(c->writer, &c->route, true);
 		return r < 0 ? r : AGAIN;
 	}
@@ -504,6 +552,33 @@ static int make_room(struct change *c)
 	return r < 0 ? r : AGAIN;
 }
 
+/*
+ * Says in the draft when it ends. False if the record that was found, and taken for present,
+ * has expired meanwhile: look again.
+ */
+static bool set_deadline(struct change *c)
+{
+	const struct skv_map *map = c->writer->map;
+	uint64_t old = 0, deadline = 0, now = 0;
+
+	if (is_present(c) && !c->blind)
+		old = skv_deadline_of(map, c->found.seen.w, c->found.off);
+	if (c->life.ttl_ms || old)
+		now = skv_clock_boot_ns();
+	if (old && now / 1000000u >= old)
+		return false;
+	if (c->life.keep && is_present(c))
+		deadline = old;
+	else if (c->life.ttl_ms)
+		deadline = skv_deadline_after(now, c->life.ttl_ms);
+	/* Nobody sees the draft before it is linked. */
+	skv_store_relaxed(&skv_record_at(map, c->draft.off)->expiry, deadline);
+	c->bit = deadline ? SKV_SLOT_EXPIRES : 0;
+	if (deadline)
+		skv_expiry_note(c->writer->map);
+	return true;
+}
+
 /* The draft in place of the record that was found, whose life is @old_stamp. */
 static int link_over(struct change *c, uint64_t old_stamp)
 {
@@ -512,12 +587,12 @@ static int link_over(struct change *c, uint64_t old_stamp)
 	/* Only the condition was read from the slot and the old block; the guard makes sure that
 	 * this leaf is the one to ask, the compare-and-swap that the slot is as it was. */
 	skv_fence_acquire();
-	if (!skv_route_holds(&c->route))
+	if (!skv_route_holds(&c->route) || !set_deadline(c))
 		goto lost;
 	SKV_FAULT(WRITE_GUARDED);
 	/* [write.publish] release, pairs with [slot.read]: the record first, then the way to it. */
 	if (!skv_cell_cas(c->found.slot, c->found.seen, skv_slot_next_v(c->found.seen.v, c->place),
-			  skv_slot_live_w(c->draft.off, c->place)))
+			  skv_slot_live_w(c->draft.off, c->place) | c->bit))
 		goto lost;
 	SKV_FAULT(WRITE_LINKED);
 	settle_old(writer, c->found.off, old_stamp);
@@ -536,12 +611,12 @@ lost:
 static int link_new(struct change *c)
 {
 	skv_fence_acquire();
-	if (!skv_route_holds(&c->route))
+	if (!skv_route_holds(&c->route) || !set_deadline(c))
 		return AGAIN;
 	SKV_FAULT(WRITE_GUARDED);
 	/* [write.publish] */
 	if (!skv_cell_cas(c->found.slot, c->found.seen, skv_slot_next_v(c->found.seen.v, c->place),
-			  skv_slot_live_w(c->draft.off, c->place)))
+			  skv_slot_live_w(c->draft.off, c->place) | c->bit))
 		return AGAIN;
 	SKV_FAULT(WRITE_LINKED);
 	skv_tally_bump(&c->writer->ctx->inserts);
@@ -576,6 +651,10 @@ static int condition(const struct change *c, enum skv_write_mode mode, uint64_t 
 		/* Unlinked since, or the segment is damaged. */
 		if (!skv_block_is_alloc(skv_block_load(c->writer->map, c->found.off), &stamp))
 			r = -EBADMSG;
+		else if (c->expired && (mode == SKV_WRITE_REPLACE || mode == SKV_WRITE_CAS))
+			r = -ENOENT;
+		else if (c->expired)
+			r = 0;
 		else if (mode == SKV_WRITE_ADD)
 			r = -EEXIST;
 		else if (mode == SKV_WRITE_CAS && stamp != token)
@@ -618,7 +697,7 @@ static int draft_from_old(struct change *c, skv_splice_fn *fn, void *arg)
 	size_t head_len = 0;
 	int r;
 
-	if (c->what == FOUND) {
+	if (is_present(c)) {
 		/* The head must be true before somebody decides on it. */
 		old = map->region.base + c->found.off + skv_record_value_off(c->found.key_len);
 		old_len = c->found.value_len;
@@ -651,11 +730,14 @@ static int draft_from_old(struct change *c, skv_splice_fn *fn, void *arg)
 }
 
 int skv_index_write(struct skv_writer *writer, const struct skv_key *key, enum skv_write_mode mode,
-		    uint64_t token, const struct skv_bytes *value, uint64_t *ret_token)
+		    uint64_t token, const struct skv_bytes *value,
+		    const struct skv_lifetime *life, uint64_t *ret_token)
 {
-	struct change c = change_begin(writer, key);
+	struct change c = change_begin(writer, key, life);
 	uint32_t tries;
 	int r;
+
+	c.blind = mode == SKV_WRITE_PUT && !life->keep;
 
 	for (tries = 0; tries < RETRIES; tries++) {
 		if (tries > 0)
@@ -680,9 +762,9 @@ int skv_index_write(struct skv_writer *writer, const struct skv_key *key, enum s
 }
 
 int skv_index_update(struct skv_writer *writer, const struct skv_key *key, skv_splice_fn *fn,
-		     void *arg, uint64_t *ret_token)
+		     void *arg, const struct skv_lifetime *life, uint64_t *ret_token)
 {
-	struct change c = change_begin(writer, key);
+	struct change c = change_begin(writer, key, life);
 	uint32_t tries;
 	int r;
 
@@ -704,9 +786,9 @@ int skv_index_update(struct skv_writer *writer, const struct skv_key *key, skv_s
 	return change_fail(&c, -EAGAIN);
 }
 
-/* One slot from LIVE to DEAD. False: it changed, look again. */
+/* One slot from LIVE to DEAD; @present: not if it has expired. False: it changed, look again. */
 static bool unlink_slot(struct skv_writer *writer, const struct skv_route *route,
-			struct skv_cell *slot, struct skv_cell seen)
+			struct skv_cell *slot, struct skv_cell seen, bool present)
 {
 	uint64_t off = skv_slot_off(seen.w), stamp;
 
@@ -714,7 +796,7 @@ static bool unlink_slot(struct skv_writer *writer, const struct skv_route *route
 		return false;
 	SKV_FAULT(REMOVE_OLD);
 	skv_fence_acquire();
-	if (!skv_route_holds(route))
+	if (!skv_route_holds(route) || (present && skv_is_expired(writer->map, seen.w, off)))
 		goto lost;
 	SKV_FAULT(REMOVE_GUARDED);
 	if (!skv_cell_cas(slot, seen, skv_slot_next_v(seen.v, skv_slot_place(seen.v, seen.w)),
@@ -740,6 +822,7 @@ int skv_index_remove(struct skv_writer *writer, const struct skv_key *key, struc
 	struct probe found;
 	enum found what;
 	uint32_t tries;
+	bool expired;
 	int r = -EAGAIN, answer;
 
 	for (tries = 0; tries < RETRIES; tries++) {
@@ -755,15 +838,17 @@ int skv_index_remove(struct skv_writer *writer, const struct skv_key *key, struc
 		r = -EAGAIN;
 		if (what == MOVED)
 			continue;
-		if (what != FOUND) {
+		expired = what == FOUND && skv_is_expired(map, found.seen.w, found.off);
+		if (what != FOUND || expired) {
 			skv_fence_acquire();
 			r = -ENOENT;
-			if (skv_route_holds(&route))
+			if (skv_route_holds(&route) &&
+			    (!expired || skv_load_relaxed(&found.slot->v) == found.seen.v))
 				break;
 			r = -EAGAIN;
 			continue;
 		}
-		if (is_frozen(found.seen)) {
+		if (skv_slot_must_move(found.seen)) {
 			/* A frozen leaf owns its successor's memory already: this cannot fail for
 			 * lack of it. */
 			r = skv_leaf_replace(writer, &route, true);
@@ -786,7 +871,7 @@ int skv_index_remove(struct skv_writer *writer, const struct skv_key *key, struc
 			/* The compare-and-swap below finds the slot as it was during the copy. */
 			skv_fence_acquire();
 		}
-		if (unlink_slot(writer, &route, found.slot, found.seen)) {
+		if (unlink_slot(writer, &route, found.slot, found.seen, true)) {
 			skv_tally_change(writer, found.lines, 0);
 			if (tries > 0)
 				skv_tally_again(&writer->ctx->tally, tries);
@@ -802,7 +887,9 @@ int skv_index_clear_leaf(struct skv_writer *writer, const struct skv_route *rout
 {
 	struct skv_leaf *leaf = skv_leaf_at(writer->map, route->leaf);
 	struct skv_cell seen;
+	uint64_t key_len, value_len;
 	uint32_t i, tries = 0;
+	bool expired;
 	int r;
 
 	for (i = 0; i < SKV_LEAF_SLOTS;) {
@@ -816,14 +903,81 @@ int skv_index_clear_leaf(struct skv_writer *writer, const struct skv_route *rout
 			i++;
 			continue;
 		}
-		if (is_frozen(seen)) {
+		if (skv_slot_must_move(seen)) {
 			r = skv_leaf_replace(writer, route, true);
 			return r < 0 ? r : -EAGAIN;
 		}
-		if (unlink_slot(writer, route, &leaf->slots[i], seen)) {
-			(*ret_removed)++;
+		expired = (seen.w & SKV_SLOT_EXPIRES) &&
+			  skv_index_record(writer->map, skv_slot_off(seen.w), &key_len, &value_len) &&
+			  skv_is_expired(writer->map, seen.w, skv_slot_off(seen.w));
+		if (unlink_slot(writer, route, &leaf->slots[i], seen, false)) {
+			if (expired)
+				skv_tally_bump(&writer->ctx->expired);
+			else
+				(*ret_removed)++;
 			i++;
 		}
 	}
 	return 0;
+}
+
+/* Has what the slot names expired? Decided for the version seen. */
+static bool has_expired(const struct skv_map *map, struct skv_cell seen, uint64_t now)
+{
+	uint64_t off = skv_slot_off(seen.w), key_len, value_len, deadline;
+
+	if (skv_slot_state(seen.w) != SKV_SLOT_LIVE || !(seen.w & SKV_SLOT_EXPIRES) ||
+	    !skv_index_record(map, off, &key_len, &value_len))
+		return false;
+	deadline = skv_deadline_of(map, seen.w, off);
+	return deadline && now >= deadline;
+}
+
+int skv_index_expire(struct skv_writer *writer, const struct skv_route *route, uint32_t first,
+		     uint32_t n, uint64_t max, uint64_t *ret_removed)
+{
+	const struct skv_map *map = writer->map;
+	struct skv_cell *slots = skv_leaf_at(map, route->leaf)->slots;
+	uint64_t now = 0, removed = 0, w;
+	struct skv_cell seen;
+	uint32_t i, tries;
+	int r = 0;
+
+	/* The records are anywhere in memory: let them come while we look at the slots. */
+	for (i = first; i < first + n; i++) {
+		w = skv_load_relaxed(&slots[i].w);
+		if (!(w & SKV_SLOT_EXPIRES))
+			continue;
+		__builtin_prefetch(map->region.base + skv_slot_off(w));
+		now = 1;
+	}
+	if (now == 0)
+		return 0;
+	now = skv_clock_boot_ms();
+
+	for (i = first; i < first + n && r == 0 && (max == 0 || removed < max); i++) {
+		for (tries = 0; tries < RETRIES; tries++) {
+			seen = skv_cell_read(&slots[i]);
+			if (!has_expired(map, seen, now))
+				break;
+			skv_fence_acquire();
+			r = -EAGAIN;
+			if (!skv_route_holds(route))
+				break;
+			if (skv_slot_must_move(seen)) {
+				r = skv_leaf_replace(writer, route, true);
+				r = r < 0 ? r : -EAGAIN;
+				break;
+			}
+			r = 0;
+			/* By the version with which it was found: it has expired for good. */
+			if (unlink_slot(writer, route, &slots[i], seen, false)) {
+				skv_tally_bump(&writer->ctx->expired);
+				removed++;
+				break;
+			}
+		}
+	}
+	*ret_removed += removed;
+	return r;
 }

@@ -204,6 +204,7 @@ static struct skv_writer *writer_new(struct skv_map *map)
 		writer->map = map;
 		writer->acting_for = -1;
 		writer->n_calls = 0;
+		writer->n_expiry = 0;
 		writer->taken = map->serial;
 	}
 	return writer;

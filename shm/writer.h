@@ -52,6 +52,7 @@ struct skv_writer {
 	uint64_t taken; /* serial of the map while a thread has it, else 0 */
 	int busy;       /* inside a call; only the owning thread and its signal handlers look */
 	uint32_t n_calls; /* since the last look for dead processes */
+	uint32_t n_expiry; /* since the last look for expired keys */
 	int32_t acting_for; /* context of a dead thread whose intents are being settled, or -1 */
 	struct skv_writer *next;
 	struct skv_cache cache[SKV_CLASSES_MAX];

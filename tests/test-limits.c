@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/every-call.h"
 
+#include <shmkv/expiry.h>
+
 #include "shm/layout.h"
 
 #include <errno.h>
@@ -85,21 +87,26 @@ static void bad_options_are_refused(void)
 	const struct {
 		struct shmkv_options opts;
 	} bad[] = {
-		{ { 0, 0, 0, 0, 0, 0, 0 } },
-		{ { 4, 0, 0, 0, 0, 0, 0 } },
-		{ { 5000, 0, 0, 0, 0, 0, 0 } },
-		{ { sizeof(bad[0].opts), SHMKV_SIZE_MIN - 1, 0, 0, 0, 0, 0 } },
-		{ { sizeof(bad[0].opts), SHMKV_SIZE_MAX + 1, 0, 0, 0, 0, 0 } },
-		{ { sizeof(bad[0].opts), UINT64_MAX, 0, 0, 0, 0, 0 } },
-		{ { sizeof(bad[0].opts), 0, 0, 01000, 0, 0, 0 } },
-		{ { sizeof(bad[0].opts), 0, 0, UINT32_MAX, 0, 0, 0 } },
-		{ { sizeof(bad[0].opts), 0, 0, 0, 3, 0, 0 } },
-		{ { sizeof(bad[0].opts), 0, 0, 0, UINT32_MAX, 0, 0 } },
-		{ { sizeof(bad[0].opts), 0, 0, 0, 0, 4096, 0 } },
-		{ { sizeof(bad[0].opts), 0, 0, 0, 0, 0, 4096 } },
-		{ { sizeof(bad[0].opts), 0, 0, 0, 0, UINT32_MAX, UINT32_MAX } },
+#define SIZE sizeof(bad[0].opts)
+		{ { .size = 0 } },
+		{ { .size = 4 } },
+		{ { .size = 5000 } },
+		{ { .size = SIZE, .max_bytes = SHMKV_SIZE_MIN - 1 } },
+		{ { .size = SIZE, .max_bytes = SHMKV_SIZE_MAX + 1 } },
+		{ { .size = SIZE, .max_bytes = UINT64_MAX } },
+		{ { .size = SIZE, .mode = 01000 } },
+		{ { .size = SIZE, .mode = UINT32_MAX } },
+		{ { .size = SIZE, .hash = 3 } },
+		{ { .size = SIZE, .hash = UINT32_MAX } },
+		{ { .size = SIZE, .max_processes = 4096 } },
+		{ { .size = SIZE, .max_threads = 4096 } },
+		{ { .size = SIZE, .max_processes = UINT32_MAX, .max_threads = UINT32_MAX } },
 		/* The tables alone would be larger than the map. */
-		{ { sizeof(bad[0].opts), SHMKV_SIZE_MIN, 0, 0, 0, 0, 4095 } },
+		{ { .size = SIZE, .max_bytes = SHMKV_SIZE_MIN, .max_threads = 4095 } },
+		{ { .size = SIZE, .default_ttl_ms = SHMKV_TTL_MAX + 1 } },
+		{ { .size = SIZE, .default_ttl_ms = SHMKV_TTL_NEVER } },
+		{ { .size = SIZE, .default_ttl_ms = UINT64_MAX } },
+#undef SIZE
 	};
 	struct shmkv *kv = NULL;
 	char name[64], path[256];

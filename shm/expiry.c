@@ -109,7 +109,7 @@ int skv_expiry_remaining(uint64_t deadline, uint64_t *ret_ms)
 uint64_t skv_expiry_step(struct skv_writer *writer, uint32_t n_lines)
 {
 	struct skv_map *map = writer->map;
-	uint64_t *cursor = &skv_super(map)->expiry_cursor, removed = 0, word, next;
+	uint64_t *cursor = &skv_super(map)->expiry_cursor, met = 0, removed = 0, word, next;
 	struct skv_place place;
 	struct skv_route route;
 	uint32_t line, n;
@@ -133,14 +133,13 @@ uint64_t skv_expiry_step(struct skv_writer *writer, uint32_t n_lines)
 				(PREFIX_END - 1))
 			       << LINE_BITS;
 		n_lines -= n;
-		/* Lost: somebody else looks at these lines. */
-		if (!skv_cas(cursor, word, next))
-			continue;
+		/* Lost: somebody else looks at these lines too. It may stop, and we need memory. */
+		skv_cas(cursor, word, next);
 		SKV_FAULT(EXPIRE_STEP);
 		skv_index_expire(writer, &route, line * SKV_LINE_SLOTS, n * SKV_LINE_SLOTS, 0,
-				 &removed);
+				 &met, &removed);
 	}
-	return removed;
+	return met;
 }
 
 void skv_expiry_tick(struct skv_writer *writer)
@@ -157,7 +156,7 @@ void skv_expiry_tick(struct skv_writer *writer)
 int skv_expiry_walk(struct skv_writer *writer, uint64_t max, uint64_t *ret_removed)
 {
 	struct skv_map *map = writer->map;
-	uint64_t prefix = 0, removed = 0;
+	uint64_t prefix = 0, met = 0, removed = 0;
 	struct skv_place place;
 	struct skv_route route;
 	uint32_t tries = 0;
@@ -169,7 +168,7 @@ int skv_expiry_walk(struct skv_writer *writer, uint64_t max, uint64_t *ret_remov
 		r = skv_directory_route(map, place, &route);
 		if (r == 0)
 			r = skv_index_expire(writer, &route, 0, SKV_LEAF_SLOTS,
-					     max ? max - removed : 0, &removed);
+					     max ? max - removed : 0, &met, &removed);
 		if (r == 0) {
 			/* By cell, not by leaf: this key range was looked at under its own guard. */
 			prefix = ((uint64_t)route.idx + 1) << (SKV_PREFIX_BITS - route.depth);

@@ -86,7 +86,8 @@ int skv_expiry_remaining(uint64_t deadline, uint64_t *ret_ms);
  * skv_expiry_step - remove what has expired from the next lines
  * @n_lines: of four slots each
  *
- * Goes on where the last step of any process ended. Returns how many keys were removed.
+ * Goes on where the last step of any process ended. Returns how many expired keys it met, which
+ * are gone now, by us or by others.
  */
 uint64_t skv_expiry_step(struct skv_writer *writer, uint32_t n_lines);
 

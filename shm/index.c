@@ -934,7 +934,7 @@ static bool has_expired(const struct skv_map *map, struct skv_cell seen, uint64_
 }
 
 int skv_index_expire(struct skv_writer *writer, const struct skv_route *route, uint32_t first,
-		     uint32_t n, uint64_t max, uint64_t *ret_removed)
+		     uint32_t n, uint64_t max, uint64_t *ret_met, uint64_t *ret_removed)
 {
 	const struct skv_map *map = writer->map;
 	struct skv_cell *slots = skv_leaf_at(map, route->leaf)->slots;
@@ -960,6 +960,7 @@ int skv_index_expire(struct skv_writer *writer, const struct skv_route *route, u
 			seen = skv_cell_read(&slots[i]);
 			if (!has_expired(map, seen, now))
 				break;
+			*ret_met += tries == 0;
 			skv_fence_acquire();
 			r = -EAGAIN;
 			if (!skv_route_holds(route))

@@ -50,11 +50,13 @@ static inline bool skv_slot_must_move(struct skv_cell seen)
  * skv_index_expire - remove what has expired in some slots of a leaf
  * @first, @n: slots
  * @max: stop after so many; 0 for no limit
+ * @ret_met: added to: how many were found expired
+ * @ret_removed: added to: how many of those this call removed
  *
- * Adds to *ret_removed. -EAGAIN: route again.
+ * -EAGAIN: route again.
  */
 int skv_index_expire(struct skv_writer *writer, const struct skv_route *route, uint32_t first,
-		     uint32_t n, uint64_t max, uint64_t *ret_removed);
+		     uint32_t n, uint64_t max, uint64_t *ret_met, uint64_t *ret_removed);
 
 /* Remove whatever the slots of one leaf hold; adds to *ret_removed those that had not expired.
  * -EAGAIN: route again. */

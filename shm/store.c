@@ -205,8 +205,13 @@ static int writer_exit(struct skv_writer *writer, enum skv_call call, int r)
 /* Full: perhaps the dead hold it, or keys that have expired. True when it is worth another try. */
 static bool worth_again(struct skv_writer *writer, int r)
 {
+	const uint64_t *n_freed = &skv_super(writer->map)->n_freed;
+	uint64_t before = skv_load_relaxed(n_freed);
+
+	/* Or somebody gave something back while we were looking: then too. */
 	return r == -ENOSPC && (skv_recover_reap(writer, NULL) > 0 ||
-				skv_expiry_step(writer, SKV_EXPIRY_FULL_LINES) > 0);
+				skv_expiry_step(writer, SKV_EXPIRY_FULL_LINES) > 0 ||
+				skv_load_relaxed(n_freed) != before);
 }
 
 static int store_get(void *map, const struct skv_key *key, struct skv_sink *sink)

@@ -20,6 +20,11 @@ static inline uint32_t skv_load_relaxed_32(const uint32_t *p)
 	return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
+static inline uint8_t skv_load_relaxed_8(const uint8_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
 static inline uint64_t skv_load_acquire(const uint64_t *p)
 {
 	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
@@ -31,6 +36,11 @@ static inline void skv_store_relaxed(uint64_t *p, uint64_t v)
 }
 
 static inline void skv_store_relaxed_32(uint32_t *p, uint32_t v)
+{
+	__atomic_store_n(p, v, __ATOMIC_RELAXED);
+}
+
+static inline void skv_store_relaxed_8(uint8_t *p, uint8_t v)
 {
 	__atomic_store_n(p, v, __ATOMIC_RELAXED);
 }

@@ -20,6 +20,11 @@ static inline uint32_t skv_load_relaxed_32(const uint32_t *p)
 	return ck_pr_load_32(p);
 }
 
+static inline uint8_t skv_load_relaxed_8(const uint8_t *p)
+{
+	return ck_pr_load_8(p);
+}
+
 static inline uint64_t skv_load_acquire(const uint64_t *p)
 {
 	uint64_t v = ck_pr_load_64(p);
@@ -37,6 +42,11 @@ static inline void skv_store_relaxed(uint64_t *p, uint64_t v)
 static inline void skv_store_relaxed_32(uint32_t *p, uint32_t v)
 {
 	ck_pr_store_32(p, v);
+}
+
+static inline void skv_store_relaxed_8(uint8_t *p, uint8_t v)
+{
+	ck_pr_store_8(p, v);
 }
 
 static inline void skv_store_release(uint64_t *p, uint64_t v)

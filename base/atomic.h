@@ -13,7 +13,7 @@
  *   builtin  the compiler's __atomic and __sync. ThreadSanitizer sees these, inline
  *            assembly it does not, so its builds take this one.
  *
- * Words are aligned uint64_t or uint32_t; pairs are aligned to 16 bytes. ck_pr_load_64_2 is
+ * Words are aligned uint64_t or uint32_t, or bytes for hints; pairs are aligned to 16 bytes. ck_pr_load_64_2 is
  * never used: on x86-64 it is a locked compare-and-swap, a write, and faults on a
  * read-only mapping.
  *

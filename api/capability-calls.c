@@ -23,8 +23,6 @@ int shmkv_capabilities(struct shmkv *kv, uint64_t *ret_bits)
 		bits |= SHMKV_CAN_CHECK;
 	if (engine->layout)
 		bits |= SHMKV_CAN_LAYOUT;
-	if (engine->touch)
-		bits |= SHMKV_CAN_EXPIRE;
 	*ret_bits = bits;
 	return 0;
 }

@@ -3,8 +3,6 @@
 #include "api/engine-table.h"
 #include "api/handle.h"
 
-#include <shmkv/expiry.h>
-
 #include <stdio.h>
 #include <string.h>
 
@@ -78,9 +76,9 @@ static int options_check(const struct shmkv_options *opts)
 		return -EINVAL;
 	if (opts->hash > SHMKV_HASH_XXH3)
 		return -EINVAL;
-	if (opts->max_processes > SLOTS_MAX || opts->max_threads > SLOTS_MAX)
+	if (opts->evict > SHMKV_EVICT_LFU)
 		return -EINVAL;
-	if (opts->default_ttl_ms > SHMKV_TTL_MAX)
+	if (opts->max_processes > SLOTS_MAX || opts->max_threads > SLOTS_MAX)
 		return -EINVAL;
 	return 0;
 }

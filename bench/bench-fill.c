@@ -15,6 +15,8 @@
  * a read is one line and one copy. Nothing that finds keys by hash can be faster.
  */
 
+#define ENTRIES 10000000u
+
 struct costs {
 	double leaves_max;   /* bytes per key: leaf chunks reserved, free leaves included */
 	double index_max;    /* leaves and directory cells in use */
@@ -199,8 +201,10 @@ static int report_memory(struct shmkv *kv, const struct bench_options *options,
 	return 0;
 }
 
-int bench_fill(const struct bench_options *options)
+int bench_fill(const struct bench_options *given)
 {
+	struct bench_options mine = *given;
+	const struct bench_options *options = &mine;
 	struct shmkv_options create = SHMKV_OPTIONS_INIT;
 	struct costs costs = { 0, 0, 0, 0 };
 	struct shmkv *kv = NULL;
@@ -208,6 +212,8 @@ int bench_fill(const struct bench_options *options)
 	uint8_t *value = calloc(1, options->value_len);
 	int r;
 
+	if (mine.entries == 0)
+		mine.entries = ENTRIES;
 	create.max_bytes = options->entries * (options->value_len + 256) + (64ull << 20);
 	create.hash = options->hash;
 	r = shmkv_create(bench_map_name(), &create, &kv);

@@ -18,6 +18,7 @@ static const struct {
 	int (*run)(const struct bench_options *options);
 } workloads[] = {
 	{ "fill", "grow a map from nothing, read all back, and say what it costs in memory", bench_fill },
+	{ "evict", "how often a cache has what is asked for, beside exact LRU and LFU", bench_evict },
 };
 
 #define N_WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
@@ -140,6 +141,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
 		else
 			argp_error(state, "'%s' is neither siphash13 nor xxh3", text);
 		return 0;
+	case 'm':
+		arguments->options.mixed = true;
+		return 0;
 	case 'j':
 		arguments->options.json = true;
 		return 0;
@@ -150,7 +154,7 @@ static error_t parse(int key, char *text, struct argp_state *state)
 		return 0;
 	case ARGP_KEY_END:
 		if (!arguments->workload)
-			argp_error(state, "which workload? There is: fill");
+			argp_error(state, "which workload? There are: fill, evict");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -160,8 +164,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
 int main(int argc, char **argv)
 {
 	static const struct argp_option known[] = {
-		{ "entries", 'n', "N", 0, "Keys in the map; 10M by default (k and M are understood)", 0 },
+		{ "entries", 'n', "N", 0, "Keys in the map, 10M by default; in the trace of evict, 300k (k and M are understood)", 0 },
 		{ "value", 'v', "BYTES", 0, "Payload of a value; 64 by default", 0 },
+		{ "mixed", 'm', NULL, 0, "evict: values of 32 bytes to 64 KiB", 0 },
 		{ "hash", 'h', "KIND", 0, "siphash13 (default) or xxh3", 0 },
 		{ "json", 'j', NULL, 0, "One JSON object per row", 0 },
 		{ 0 },
@@ -171,10 +176,11 @@ int main(int argc, char **argv)
 		.parser = parse,
 		.args_doc = "WORKLOAD",
 		.doc = "Measure shmkv on this machine.\vWorkloads:\n  fill   grow a map from "
-		       "nothing, read all back, and say what it costs in memory\n\nExit status: 0 "
+		       "nothing, read all back, and say what it costs in memory\n"
+		       "  evict  how often a cache has what is asked for, beside exact LRU and LFU\n\nExit status: 0 "
 		       "measured, 1 something failed, 64 wrong usage.",
 	};
-	struct arguments arguments = { .options = { .entries = 10000000, .value_len = 64 } };
+	struct arguments arguments = { .options = { .value_len = 64 } };
 	size_t i;
 
 	arguments.options.progress = isatty(STDERR_FILENO);
@@ -185,6 +191,6 @@ int main(int argc, char **argv)
 			return workloads[i].run(&arguments.options);
 		}
 	}
-	fprintf(stderr, "shmkv-bench: no workload '%s'; there is: fill\n", arguments.workload);
+	fprintf(stderr, "shmkv-bench: no workload '%s'; there are: fill, evict\n", arguments.workload);
 	return 64;
 }

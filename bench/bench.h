@@ -13,9 +13,10 @@
 #include <stdint.h>
 
 struct bench_options {
-	uint64_t entries;
+	uint64_t entries; /* 0: as the workload likes */
 	size_t value_len; /* bytes of payload */
 	enum shmkv_hash hash;
+	bool mixed; /* values of many sizes */
 	bool json;
 	bool progress; /* standard error is a terminal */
 };
@@ -36,5 +37,6 @@ int bench_failed(const char *what, int r);
 const char *bench_map_name(void);
 
 int bench_fill(const struct bench_options *options);
+int bench_evict(const struct bench_options *options);
 
 #endif

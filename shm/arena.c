@@ -94,7 +94,8 @@ void skv_arena_hint_free(struct skv_writer *writer, const struct skv_span *span,
 	struct skv_superblock *super = skv_super(writer->map);
 	struct skv_cache *cache = &writer->cache[span->class];
 
-	if (skv_load_relaxed(&super->low_memory)) {
+	/* Whoever evicts keeps what it freed: that is what it needs. */
+	if (skv_load_relaxed(&super->low_memory) && !writer->lack.hasty) {
 		skv_arena_hint_set(writer->map, span->class, span->head, span->idx);
 		if (cache->n > 0)
 			cache_spill(writer, span->class, cache->n);
@@ -427,7 +428,7 @@ static void hints_drop(struct skv_map *map, uint64_t head, uint32_t class)
 		skv_add_relaxed(&skv_class_at(map, class)->n_free, -n);
 }
 
-static bool dismantle(struct skv_writer *writer, uint64_t head, struct skv_cell seen)
+bool skv_arena_dismantle(struct skv_writer *writer, uint64_t head, struct skv_cell seen)
 {
 	struct skv_map *map = writer->map;
 	uint32_t class = skv_chunk_class(seen.w), i;
@@ -438,6 +439,8 @@ static bool dismantle(struct skv_writer *writer, uint64_t head, struct skv_cell 
 							    writer->idx, skv_chunk_arg(seen.w)) };
 	uint32_t n = skv_class_blocks(class);
 
+	if (!slab_looks_empty(map, head, seen))
+		return false;
 	skv_chunk_intend(writer, head, skv_class_span(class));
 	if (!skv_cell_cas(skv_chunk_cell(map, head), seen, mine.v, mine.w)) {
 		skv_chunk_done(writer);
@@ -500,8 +503,8 @@ uint64_t skv_arena_collect(struct skv_writer *writer)
 	SKV_FOR_EACH_CHUNK (map, ready, i) {
 		seen = skv_cell_read(skv_chunk_cell(map, i));
 		if (skv_chunk_state(seen.w) == SKV_CHUNK_SLAB && skv_chunk_class(seen.w) != 0 &&
-		    skv_chunk_class(seen.w) < skv_n_classes && slab_looks_empty(map, i, seen))
-			n += dismantle(writer, i, seen);
+		    skv_chunk_class(seen.w) < skv_n_classes)
+			n += skv_arena_dismantle(writer, i, seen);
 		else if (skv_chunk_state(seen.w) == SKV_CHUNK_RUN)
 			n += skv_arena_finish_run(writer, i);
 	}
@@ -530,10 +533,27 @@ void skv_arena_note_exhausted(struct skv_map *map, uint32_t class, uint64_t n_fr
 	skv_store_relaxed(&skv_class_at(map, class)->exhausted, n_freed + 1);
 }
 
+/*
+ * In a segment that evicts every value that comes needs room: a search for neighbouring chunks that
+ * failed is not repeated before any chunks became free.
+ */
+static bool has_failed(const struct skv_writer *writer, uint64_t n)
+{
+	return writer->lack.hasty && writer->lack.stretch != 0 && n >= writer->lack.stretch &&
+	       writer->lack.stretch_came == skv_load_relaxed(&skv_super(writer->map)->n_chunks_came);
+}
+
+/* @came: read before the search. */
+static void note_failed(struct skv_writer *writer, uint64_t n, uint64_t came)
+{
+	writer->lack.stretch = n;
+	writer->lack.stretch_came = came;
+}
+
 static int alloc_small(struct skv_writer *writer, uint32_t class, uint64_t stamp, uint64_t *ret_off)
 {
 	struct skv_map *map = writer->map;
-	uint64_t n_freed;
+	uint64_t n_freed, came;
 	int r;
 
 	/* Each turn consumes hints that somebody else's success made stale. */
@@ -542,11 +562,17 @@ static int alloc_small(struct skv_writer *writer, uint32_t class, uint64_t stamp
 			return 0;
 		if (skv_arena_hint_take(writer, class))
 			continue;
-		r = new_slab(writer, class, false);
+		came = skv_load_relaxed(&skv_super(map)->n_chunks_came);
+		r = has_failed(writer, skv_class_span(class)) ? -ENOSPC :
+								 new_slab(writer, class, false);
 		if (r == 0)
 			continue;
 		if (r != -ENOSPC)
 			return r;
+		if (writer->lack.hasty) {
+			note_failed(writer, skv_class_span(class), came);
+			return r;
+		}
 		if (skv_arena_was_exhausted(map, class, &n_freed))
 			return -ENOSPC;
 		if (search_states(writer, class))
@@ -566,9 +592,15 @@ static int alloc_run(struct skv_writer *writer, uint64_t bytes, uint64_t stamp, 
 	struct skv_map *map = writer->map;
 	struct skv_context *ctx = writer->ctx;
 	uint64_t first, n = (bytes + SKV_CHUNK_BYTES - 1) / SKV_CHUNK_BYTES;
+	uint64_t came = skv_load_relaxed(&skv_super(map)->n_chunks_came);
 	int r;
 
-	r = skv_chunk_claim(writer, n, SKV_END_RECORDS, false, &first);
+	r = has_failed(writer, n) ? -ENOSPC :
+				    skv_chunk_claim(writer, n, SKV_END_RECORDS, false, &first);
+	if (r == -ENOSPC && writer->lack.hasty) {
+		note_failed(writer, n, came);
+		return r;
+	}
 	if (r == -ENOSPC) {
 		skv_arena_collect(writer);
 		r = skv_chunk_claim(writer, n, SKV_END_RECORDS, true, &first);
@@ -584,14 +616,18 @@ static int alloc_run(struct skv_writer *writer, uint64_t bytes, uint64_t stamp, 
 	return 0;
 }
 
+bool skv_arena_fits(const struct skv_map *map, uint64_t bytes)
+{
+	return bytes <= skv_chunk_run_max(map) * SKV_CHUNK_BYTES;
+}
+
 int skv_arena_alloc(struct skv_writer *writer, uint64_t bytes, uint64_t *ret_off,
 		    uint64_t *ret_stamp)
 {
-	uint64_t limit = skv_chunk_run_max(writer->map) * SKV_CHUNK_BYTES;
 	uint64_t stamp = skv_writer_stamp(writer);
 	int r;
 
-	if (bytes > limit)
+	if (!skv_arena_fits(writer->map, bytes))
 		return -EFBIG;
 	/* The stamp first, then the one word that names the block. */
 	skv_store_release(&writer->ctx->new_stamp, stamp);
@@ -601,6 +637,8 @@ int skv_arena_alloc(struct skv_writer *writer, uint64_t bytes, uint64_t *ret_off
 		r = alloc_run(writer, bytes, stamp, ret_off);
 	if (r < 0) {
 		skv_store_release(&writer->ctx->new_off, 0);
+		writer->lack.leaf = false;
+		writer->lack.bytes = bytes;
 		return r;
 	}
 	*ret_stamp = stamp;

@@ -22,6 +22,9 @@
 int skv_arena_alloc(struct skv_writer *writer, uint64_t bytes, uint64_t *ret_off,
 		    uint64_t *ret_stamp);
 
+/* Could an empty segment hold a record of so many bytes? */
+bool skv_arena_fits(const struct skv_map *map, uint64_t bytes);
+
 /* The bytes that a record of this many really takes. */
 uint64_t skv_arena_round(uint64_t bytes);
 
@@ -58,6 +61,9 @@ uint64_t skv_arena_collect(struct skv_writer *writer);
  */
 bool skv_arena_was_exhausted(struct skv_map *map, uint32_t class, uint64_t *ret_n_freed);
 void skv_arena_note_exhausted(struct skv_map *map, uint32_t class, uint64_t n_freed);
+
+/* An empty slab back to chunks; false when it is not empty, or somebody announces a block. */
+bool skv_arena_dismantle(struct skv_writer *writer, uint64_t head, struct skv_cell seen);
 
 /* Undo what a dead context began: its slab in DISMANTLE becomes a SLAB again. */
 bool skv_arena_undismantle(struct skv_writer *writer, uint64_t head, struct skv_cell seen);

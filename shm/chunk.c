@@ -69,6 +69,7 @@ static bool change(const struct skv_map *map, uint64_t chunk, struct skv_cell se
  */
 static void memory_came(struct skv_superblock *super)
 {
+	skv_add_relaxed(&super->n_chunks_came, 1);
 	if (!skv_load_relaxed(&super->low_memory))
 		return;
 	skv_store_relaxed(&super->low_memory, 0);
@@ -470,5 +471,6 @@ uint64_t skv_chunk_recover(struct skv_writer *writer, uint32_t context, uint64_t
 		SKV_FAULT(RECOVER_CHUNK);
 	}
 	count_free(map, first, (int64_t)n_free);
+	skv_add_relaxed(&skv_super(map)->n_chunks_came, n_free);
 	return n_free;
 }

@@ -2,9 +2,6 @@
 #include "shm/geometry.h"
 
 #include "base/boot.h"
-#include "base/clock.h"
-
-#include <shmkv/expiry.h>
 
 #include <errno.h>
 
@@ -57,6 +54,9 @@ static uint64_t lay_out(struct skv_geometry *geo)
 	off += skv_round_up((uint64_t)geo->n_contexts * sizeof(struct skv_context), SKV_PAGE);
 	geo->class_off = off;
 	off += SKV_PAGE;
+	geo->policy_off = off;
+	if (geo->evict != SHMKV_EVICT_NONE)
+		off += SKV_PAGE + skv_round_up(geo->max_bytes / SKV_POLICY_SHARE, SKV_PAGE);
 	geo->dir_off = off;
 	off += skv_round_up(dir_bytes, SKV_PAGE);
 	geo->cell_off = off;
@@ -113,11 +113,12 @@ int skv_geometry_plan(const struct shmkv_options *opts, struct skv_geometry *ret
 		return -EINVAL;
 	}
 
+	if (opts->evict > SHMKV_EVICT_LFU)
+		return -EINVAL;
+	geo.evict = opts->evict;
+
 	/* What was asked for is kept or refused; a default takes an eighth of a small map. */
 	eighth = geo.max_bytes / 8;
-	if (opts->default_ttl_ms > SHMKV_TTL_MAX)
-		return -EINVAL;
-	geo.default_ttl_ms = opts->default_ttl_ms;
 	geo.n_processes = opts->max_processes ? opts->max_processes : PROCESSES_DEFAULT;
 	geo.n_contexts = opts->max_threads ? opts->max_threads : CONTEXTS_DEFAULT;
 	participants = (uint64_t)geo.n_processes * sizeof(struct skv_process);
@@ -157,7 +158,7 @@ int skv_geometry_check(const struct skv_superblock *sb, uint64_t file_bytes,
 		       struct skv_geometry *ret_geo)
 {
 	struct skv_geometry geo = { 0 };
-	uint64_t boot_id[2], time_ns;
+	uint64_t boot_id[2];
 
 	if (sb->magic != SKV_MAGIC)
 		return -EMEDIUMTYPE;
@@ -171,6 +172,7 @@ int skv_geometry_check(const struct skv_superblock *sb, uint64_t file_bytes,
 	geo.hash_kind = sb->hash_kind;
 	geo.level_min = sb->level_min;
 	geo.level_max = sb->level_max;
+	geo.evict = sb->evict;
 	if (geo.max_bytes < SHMKV_SIZE_MIN || geo.max_bytes > SHMKV_SIZE_MAX)
 		return -EBADMSG;
 	if (geo.n_processes < 1 || geo.n_processes > SKV_PROCESSES_MAX)
@@ -181,8 +183,7 @@ int skv_geometry_check(const struct skv_superblock *sb, uint64_t file_bytes,
 		return -EBADMSG;
 	if (geo.hash_kind != SHMKV_HASH_SIPHASH13 && geo.hash_kind != SHMKV_HASH_XXH3)
 		return -EBADMSG;
-	geo.default_ttl_ms = sb->default_ttl_ms;
-	if (geo.default_ttl_ms > SHMKV_TTL_MAX)
+	if (geo.evict > SHMKV_EVICT_LFU)
 		return -EBADMSG;
 	if (geo.level_max != level_max_of(geo.n_chunks) || geo.level_min > geo.level_max ||
 	    (1ull << geo.level_min) > geo.n_chunks)
@@ -192,7 +193,8 @@ int skv_geometry_check(const struct skv_superblock *sb, uint64_t file_bytes,
 		return -EBADMSG;
 	if (sb->segment_bytes != geo.segment_bytes || file_bytes != geo.segment_bytes ||
 	    sb->process_off != geo.process_off || sb->context_off != geo.context_off ||
-	    sb->class_off != geo.class_off || sb->dir_off != geo.dir_off ||
+	    sb->class_off != geo.class_off || sb->policy_off != geo.policy_off ||
+	    sb->dir_off != geo.dir_off ||
 	    sb->cell_off != geo.cell_off || sb->bitmap_off != geo.bitmap_off ||
 	    sb->summary_off != geo.summary_off || sb->chunk_off != geo.chunk_off)
 		return -EBADMSG;
@@ -207,11 +209,6 @@ int skv_geometry_check(const struct skv_superblock *sb, uint64_t file_bytes,
 	if ((boot_id[0] | boot_id[1]) && (sb->boot_id[0] | sb->boot_id[1]) &&
 	    (boot_id[0] != sb->boot_id[0] || boot_id[1] != sb->boot_id[1]))
 		return -EBADMSG;
-
-	/* Everything else is as it must be, and the clock shows another time here. */
-	time_ns = skv_clock_namespace();
-	if (time_ns && sb->time_ns && time_ns != sb->time_ns)
-		return -EXDEV;
 
 	*ret_geo = geo;
 	return 0;

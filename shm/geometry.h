@@ -20,6 +20,7 @@ struct skv_geometry {
 	uint64_t process_off;
 	uint64_t context_off;
 	uint64_t class_off;
+	uint64_t policy_off;
 	uint64_t dir_off;
 	uint64_t cell_off;
 	uint64_t bitmap_off;
@@ -31,7 +32,7 @@ struct skv_geometry {
 	uint32_t hash_kind;
 	uint32_t level_min;
 	uint32_t level_max;
-	uint64_t default_ttl_ms;
+	uint32_t evict; /* enum shmkv_evict */
 };
 
 /* Contexts are made ready in whole pages. */

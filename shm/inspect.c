@@ -155,12 +155,18 @@ static void count_participants(struct skv_map *map, struct shmkv_info *info)
 		info->inserts += skv_load_relaxed(&ctx->inserts);
 		info->updates += skv_load_relaxed(&ctx->updates);
 		info->deletes += skv_load_relaxed(&ctx->deletes);
+		info->evictions += skv_load_relaxed(&ctx->evictions);
 		info->retries += skv_load_relaxed(&ctx->retries);
 		info->splits += skv_load_relaxed(&ctx->splits);
 		info->compactions += skv_load_relaxed(&ctx->compactions);
-		info->expired += skv_load_relaxed(&ctx->expired);
 	}
 }
+
+static const char *const evict_names[] = {
+	[SHMKV_EVICT_NONE] = "none",
+	[SHMKV_EVICT_LRU] = "lru",
+	[SHMKV_EVICT_LFU] = "lfu",
+};
 
 int skv_inspect_info(struct skv_map *map, struct shmkv_info *info)
 {
@@ -172,6 +178,7 @@ int skv_inspect_info(struct skv_map *map, struct shmkv_info *info)
 
 	snprintf(info->hash, sizeof(info->hash), "%s", skv_hash_name(geo->hash_kind));
 	snprintf(info->atomics, sizeof(info->atomics), "%s", skv_atomic_name());
+	snprintf(info->evict, sizeof(info->evict), "%s", evict_names[geo->evict]);
 	info->format_version = SKV_FORMAT_VERSION;
 	info->read_only = map->region.read_only;
 	info->max_bytes = geo->max_bytes;
@@ -185,7 +192,8 @@ int skv_inspect_info(struct skv_map *map, struct shmkv_info *info)
 		dir_bytes = geo->cell_off - geo->dir_off;
 	info->table_bytes = SKV_PAGE + geo->n_processes * sizeof(struct skv_process) +
 			    skv_contexts_ready(map) * sizeof(struct skv_context) +
-			    SKV_CLASSES_MAX * sizeof(struct skv_class_hints) + dir_bytes +
+			    SKV_CLASSES_MAX * sizeof(struct skv_class_hints) +
+			    (geo->dir_off - geo->policy_off) + dir_bytes +
 			    ready * (sizeof(struct skv_cell) + sizeof(struct skv_bitmap)) +
 			    (ready + 7) / 8;
 	info->reserved_bytes = info->table_bytes + ready * SKV_CHUNK_BYTES;
@@ -196,7 +204,6 @@ int skv_inspect_info(struct skv_map *map, struct shmkv_info *info)
 	info->level_min = geo->level_min;
 	info->level_max = geo->level_max;
 	info->recoveries = skv_load_relaxed(&super->recoveries);
-	info->default_ttl_ms = geo->default_ttl_ms;
 	return 0;
 }
 

@@ -9,6 +9,7 @@
  *   process_off  processes       64 B each: who is attached read-write
  *   context_off  contexts        1 KiB each: one per writing thread, its intents and counters
  *   class_off    classes         64 B each: hints of the allocator, one line per size class
+ *   policy_off   policy          only with eviction: how lately and how often keys were used
  *   dir_off      directory       16 B cells; level d has 2^d of them and begins at cell 2^d - 1
  *   cell_off     chunk cells     16 B each: what a chunk is used for
  *   bitmap_off   chunk bitmaps   64 B each: one hint bit per block
@@ -162,12 +163,11 @@ struct skv_leaf {
 /*
  * hw: (stamp 62 << 2 | state) XOR a keyed mask of the offset, so that payload of a chunk
  * with another use is not mistaken for a state word.
- * (hw, expiry) is changed as one by a touch: see touch.c.
  * lens: key length 20 | value length 40 << 20 | flags 4 << 60
  */
 struct skv_record {
 	uint64_t hw;
-	uint64_t expiry; /* ms of the boot clock; means something while the slot says EXPIRES */
+	uint64_t expiry; /* ms of the boot clock, 0 for none */
 	uint64_t lens;
 	/* key, padded to 8 bytes, then the value */
 };
@@ -236,7 +236,7 @@ enum skv_call {
 	SKV_CALL_ADD,
 	SKV_CALL_REPLACE,
 	SKV_CALL_CAS,
-	SKV_CALL_UPDATE, /* incr, append, touch */
+	SKV_CALL_UPDATE, /* incr, append */
 	SKV_CALL_DEL,
 	SKV_CALL_TAKE,
 	SKV_CALL_CLEAR,
@@ -298,8 +298,10 @@ struct skv_context {
 	uint64_t splits;
 	uint64_t compactions;
 	uint64_t calls_before; /* calls when the present owner took it */
-	uint64_t expired; /* expired keys removed; deletes counts them too */
-	uint64_t reserved7[8];
+	uint64_t reserved6;
+	/* line 7 */
+	uint64_t evictions; /* keys removed to make room; deletes counts them too */
+	uint64_t reserved7[7];
 	/* lines 8 to 15 */
 	struct skv_tally tally;
 };
@@ -310,9 +312,28 @@ enum skv_doing {
 	SKV_DOING_REMOVE,
 	SKV_DOING_CLEAR,
 	SKV_DOING_RECOVER,
-	SKV_DOING_TOUCH,
-	SKV_DOING_EXPIRE,
 	SKV_DOING_N,
+};
+
+/* ---- use of keys ------------------------------------------------------------------ */
+
+/*
+ * What eviction chooses by, all of it hints: bytes that are read and written without order. A
+ * head, then lines of bytes; see policy.c.
+ */
+#define SKV_POLICY_LINE 64u
+/* One byte of table for so many of the segment's limit: 1.6 %. */
+#define SKV_POLICY_SHARE 64u
+
+struct skv_policy {
+	/* read with every use, written once per tick */
+	uint64_t clock;  /* ticks */
+	uint64_t window; /* uses until the ageing hand comes round */
+	uint64_t reserved0[6];
+	/* written by everybody, now and then */
+	uint64_t work; /* bytes inserted since the last tick */
+	uint64_t hand; /* lines that the hand has passed, times 2^16 */
+	uint64_t reserved1[6];
 };
 
 /* ---- superblock ------------------------------------------------------------------- */
@@ -352,15 +373,15 @@ struct skv_superblock {
 	uint64_t block_secret; /* keys the masks and FREE words of blocks */
 	uint64_t created_ms;   /* boot clock */
 	uint64_t boot_id[2];
-	uint64_t default_ttl_ms; /* of keys that are stored without a time of their own; 0: none */
-	uint64_t time_ns;        /* inode of the time namespace that deadlines are counted in, or 0 */
+	uint64_t policy_off;
+	uint32_t evict; /* enum shmkv_evict */
+	uint32_t reserved0;
 	uint8_t pad0[512 - 184];
 
 	/* read-mostly: its own line, nobody counts here */
 	uint64_t root;       /* where look-ups begin: see shm/directory.c */
 	uint64_t low_memory; /* non-zero: freed blocks go to the bitmaps */
-	uint64_t expires;    /* non-zero as soon as any key ever had a deadline */
-	uint64_t reserved1[5];
+	uint64_t reserved1[6];
 
 	/* growth */
 	uint64_t chunks_ready;   /* reserved, with their rows: from the bottom 32 | from the top 32 */
@@ -372,14 +393,14 @@ struct skv_superblock {
 	uint64_t chunk_cursor;
 	uint64_t n_freed;     /* blocks freed while memory was low, counts up */
 	uint64_t leaf_target; /* how many leaves the pool should hold */
-	uint64_t reserved3[3];
+	uint64_t n_chunks_came; /* how often chunks became free or were grown, counts up */
+	uint64_t reserved3[2];
 
 	/* housekeeping */
 	uint64_t reap_ms;   /* boot clock of the last look for dead processes */
 	int64_t count_base; /* correction of the sum of inserts - deletes */
 	uint64_t recoveries;
-	uint64_t expiry_cursor; /* where writers look for expired keys next: see expiry.c */
-	uint64_t reserved4[4];
+	uint64_t reserved4[5];
 
 	uint64_t leaf_pool[SKV_LEAF_POOL]; /* hints: leaf number + 1 of leaves kept for COMPACT */
 	uint64_t dir_ready[SKV_DIR_PIECES_MAX / 64]; /* one bit per reserved directory piece */
@@ -394,9 +415,11 @@ _Static_assert(sizeof(struct skv_process) == 64, "process");
 _Static_assert(sizeof(struct skv_context) == SKV_CONTEXT_BYTES, "context");
 _Static_assert(offsetof(struct skv_context, rebuild_leaf) == 64, "rare intents on their line");
 _Static_assert(offsetof(struct skv_context, inserts) == 384, "statistics on their line");
+_Static_assert(offsetof(struct skv_context, evictions) == 448, "and the next");
 _Static_assert(offsetof(struct skv_context, tally) == 512, "the tally on lines of its own");
 _Static_assert(SKV_PAGE % sizeof(struct skv_context) == 0, "no context crosses a page");
 _Static_assert(sizeof(struct skv_class_hints) == 64, "class hints");
+_Static_assert(sizeof(struct skv_policy) == 2 * SKV_POLICY_LINE, "policy head");
 _Static_assert(offsetof(struct skv_superblock, root) == 512, "read-mostly line");
 _Static_assert(offsetof(struct skv_superblock, chunks_ready) == 576, "growth line");
 _Static_assert(sizeof(struct skv_superblock) == SKV_PAGE, "superblock");

@@ -308,8 +308,10 @@ static int claim_leaf(struct skv_writer *writer, uint32_t n, bool compact, bool 
 	}
 	if (compact && claim_pooled(writer, n, ret_leaf))
 		return 0;
-	if (!must)
+	if (!must || writer->lack.hasty) {
+		writer->lack.leaf = true;
 		return -ENOSPC;
+	}
 
 	if (!skv_arena_was_exhausted(map, SKV_CLASS_LEAF, &n_freed)) {
 		if (claim_searching(writer, n, false, ret_leaf))
@@ -682,6 +684,7 @@ int skv_leaf_replace(struct skv_writer *writer, const struct skv_route *route, b
 		return skv_route_holds(route) ? -EBADMSG : 0;
 
 	counts = skv_leaf_count(leaf);
+	writer->lack.leaf = false;
 	deepest = route->depth >= map->region.geo.level_max;
 	r = -ENOSPC;
 	if (counts.live >= SKV_LEAF_SPLIT_LIVE && !deepest) {
@@ -689,7 +692,9 @@ int skv_leaf_replace(struct skv_writer *writer, const struct skv_route *route, b
 		if (r == 0)
 			r = begin(writer, route, header, true, must);
 	}
-	if (r == -ENOSPC && (counts.dead > 0 || has_spent_slot(leaf)))
+	/* Whoever can evict makes room for a split if compaction would help for a few inserts only. */
+	if (r == -ENOSPC && (counts.dead > 0 || has_spent_slot(leaf)) &&
+	    !(writer->lack.hasty && writer->lack.leaf && counts.dead < SKV_LEAF_WORTH_DEAD))
 		r = begin(writer, route, header, false, must);
 	if (r == -ENOSPC && deepest && counts.live == SKV_LEAF_SLOTS)
 		r = -EXFULL;

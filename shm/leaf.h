@@ -56,6 +56,10 @@ struct skv_leaf_counts {
 
 struct skv_leaf_counts skv_leaf_count(const struct skv_leaf *leaf);
 
+/* In a full segment that evicts a leaf is compacted also when more than SPLIT_LIVE are live, if
+ * so many are dead: keys come and go, and their number in one leaf goes up and down by more. */
+#define SKV_LEAF_WORTH_DEAD ((SKV_LEAF_USED_LIMIT - SKV_LEAF_SPLIT_LIVE) / 2)
+
 /*
  * skv_leaf_replace - replace the leaf of a route, or help whoever has begun to
  * @must: the caller has no empty slot left, search everywhere for memory

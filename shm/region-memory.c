@@ -92,5 +92,6 @@ int skv_region_reserve_tables(struct skv_region *region)
 	r = skv_region_reserve(region, 0, region->geo.context_off + SKV_PAGE);
 	if (r < 0)
 		return r;
-	return skv_region_reserve(region, region->geo.class_off, SKV_PAGE);
+	return skv_region_reserve(region, region->geo.class_off,
+				  region->geo.dir_off - region->geo.class_off);
 }

@@ -224,6 +224,7 @@ static int write_superblock(struct skv_region *region)
 	sb->process_off = geo->process_off;
 	sb->context_off = geo->context_off;
 	sb->class_off = geo->class_off;
+	sb->policy_off = geo->policy_off;
 	sb->dir_off = geo->dir_off;
 	sb->cell_off = geo->cell_off;
 	sb->bitmap_off = geo->bitmap_off;
@@ -235,13 +236,12 @@ static int write_superblock(struct skv_region *region)
 	sb->hash_kind = geo->hash_kind;
 	sb->level_min = geo->level_min;
 	sb->level_max = geo->level_max;
+	sb->evict = geo->evict;
 	sb->hash_k0 = region->hash_k0;
 	sb->hash_k1 = region->hash_k1;
 	sb->block_secret = region->block_secret;
 	sb->created_ms = skv_clock_boot_ms();
 	skv_boot_id(sb->boot_id);
-	sb->default_ttl_ms = geo->default_ttl_ms;
-	sb->time_ns = skv_clock_namespace();
 	sb->contexts_ready =
 		geo->n_contexts < SKV_CONTEXTS_PER_PAGE ? geo->n_contexts : SKV_CONTEXTS_PER_PAGE;
 	sb->reap_ms = sb->created_ms;

@@ -203,8 +203,9 @@ static struct skv_writer *writer_new(struct skv_map *map)
 	if (writer) {
 		writer->map = map;
 		writer->acting_for = -1;
+		writer->lack = (struct skv_lack){ .hasty = false };
+		writer->inserted = 0;
 		writer->n_calls = 0;
-		writer->n_expiry = 0;
 		writer->taken = map->serial;
 	}
 	return writer;

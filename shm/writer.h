@@ -44,6 +44,19 @@ struct skv_thread_slot {
 extern _Thread_local struct skv_thread_slot skv_thread_slots[SKV_THREAD_SLOTS]
 	__attribute__((tls_model("initial-exec")));
 
+/* What an operation lacks, for whoever makes room: filled by those who answer -ENOSPC. */
+struct skv_lack {
+	bool hasty;    /* keys can be evicted: search nowhere at length */
+	bool leaf;     /* it was a leaf, no block */
+	uint64_t bytes; /* of the block; 0 for nothing */
+	uint32_t tries; /* of this operation */
+	uint32_t pressure; /* how often another class had the worse key */
+	uint32_t luck;     /* more chunks to look at for empty slabs */
+	uint64_t random;
+	/* A search for so many neighbouring chunks failed; n_chunks_came before it. */
+	uint64_t stretch, stretch_came;
+};
+
 struct skv_writer {
 	struct skv_map *map;
 	struct skv_context *ctx;
@@ -52,7 +65,8 @@ struct skv_writer {
 	uint64_t taken; /* serial of the map while a thread has it, else 0 */
 	int busy;       /* inside a call; only the owning thread and its signal handlers look */
 	uint32_t n_calls; /* since the last look for dead processes */
-	uint32_t n_expiry; /* since the last look for expired keys */
+	struct skv_lack lack;
+	uint64_t inserted; /* bytes, not yet credited to the policy's clock */
 	int32_t acting_for; /* context of a dead thread whose intents are being settled, or -1 */
 	struct skv_writer *next;
 	struct skv_cache cache[SKV_CLASSES_MAX];

@@ -4,8 +4,6 @@
 #include "api/handle.h"
 #include "shm/map.h"
 
-#include <shmkv/expiry.h>
-
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -66,54 +64,6 @@ static void prepare_large(struct sweep_world *w)
 	sweep_put(w, w->kv, 2, sweep_bin(w, SWEEP_WIDE));
 }
 
-/* A deadline that is far away, on the large value and on a small one. */
-static void prepare_ttl(struct sweep_world *w)
-{
-	const char *key;
-	uint32_t id;
-	size_t len;
-
-	prepare_large(w);
-	for (id = 1; id < 4; id += 2) {
-		key = sweep_key(id, &len);
-		SWEEP_WANT(w, shmkv_touch(w->kv, key, len, SWEEP_TTL_BEFORE), 0);
-	}
-}
-
-static void prepare_timed(struct sweep_world *w)
-{
-	sweep_timed(w);
-	prepare_large(w);
-}
-
-/* Records of every kind of memory whose time is over. */
-static void prepare_expired(struct sweep_world *w)
-{
-	uint32_t id;
-
-	sweep_timed(w);
-	prepare_large(w);
-	for (id = 20; id < 26; id++)
-		sweep_put_ending(w, w->kv, id, SWEEP_SMALL);
-	sweep_put_ending(w, w->kv, 26, SWEEP_WIDE);
-	sweep_put_ending(w, w->kv, 27, SWEEP_RUN);
-	sweep_lapse(w);
-}
-
-/* Full, and there would be room for a large record if somebody looked for what has expired. */
-static void prepare_full_expired(struct sweep_world *w)
-{
-	uint32_t id;
-
-	sweep_timed(w);
-	prepare_few(w);
-	for (id = 20; id < 26; id++)
-		sweep_put_ending(w, w->kv, id, SWEEP_SMALL);
-	sweep_put_ending(w, w->kv, 27, SWEEP_RUN);
-	sweep_fill(w, w->kv, SWEEP_FILL_MAX);
-	sweep_lapse(w);
-}
-
 static void prepare_split(struct sweep_world *w)
 {
 	load_keys(w, 0, key_split, SWEEP_SMALL);
@@ -156,6 +106,21 @@ static void prepare_full_compact(struct sweep_world *w)
 	load_keys(w, 200, 203, SWEEP_SMALL);
 	sweep_fill(w, w->kv, SWEEP_FILL_MAX);
 	sweep_del(w, w->kv, 200);
+}
+
+/* A cache that is full. */
+static void prepare_cache(struct sweep_world *w)
+{
+	prepare_few(w);
+	sweep_fill(w, w->kv, SWEEP_FILL_MAX);
+}
+
+/* Full of large records and small ones. */
+static void prepare_cache_large(struct sweep_world *w)
+{
+	prepare_few(w);
+	load_keys(w, 10, 14, SWEEP_RUN);
+	sweep_fill(w, w->kv, SWEEP_FILL_MAX);
 }
 
 static void open_more(struct sweep_world *w, uint32_t n)
@@ -345,29 +310,30 @@ const struct sweep_scenario sweep_scenarios[] = {
 	{ .name = "full-del", .op = { SWEEP_DEL, 1, 0 }, .flags = SWEEP_POOLED,
 	  .prepare = prepare_full },
 
+	/* Caches. */
+	{ .name = "evict-key", .op = { SWEEP_PUT, 70, SWEEP_FILL_BYTES },
+	  .prepare = prepare_cache, .flags = SWEEP_EVICTS },
+	{ .name = "evict-over", .op = { SWEEP_PUT, 1, SWEEP_FILL_BYTES },
+	  .prepare = prepare_cache, .flags = SWEEP_EVICTS },
+	{ .name = "evict-slab", .op = { SWEEP_PUT, 70, SWEEP_MEDIUM },
+	  .prepare = prepare_cache, .flags = SWEEP_EVICTS },
+	{ .name = "evict-slabs", .op = { SWEEP_ADD, 70, SWEEP_WIDE },
+	  .prepare = prepare_cache, .flags = SWEEP_EVICTS },
+	{ .name = "evict-run", .op = { SWEEP_PUT, 70, SWEEP_RUN },
+	  .prepare = prepare_cache_large, .flags = SWEEP_EVICTS },
+	{ .name = "evict-for-run", .op = { SWEEP_APPEND, 2, 2 * SWEEP_RUN },
+	  .prepare = prepare_cache, .flags = SWEEP_EVICTS },
+	{ .name = "evict-after", .op = { SWEEP_PUT, 70, SWEEP_FILL_BYTES },
+	  .prepare = prepare_cache, .flags = SWEEP_EVICTS,
+	  .deaths = { { { SWEEP_PUT, 71, SWEEP_FILL_BYTES }, POINT(EVICT_UNLINKED), 1 },
+		      { { SWEEP_PUT, 72, SWEEP_WIDE }, POINT(EVICT_EMPTIED), 1 } } },
+
 	/* All keys. */
 	{ .name = "clear", .op = { SWEEP_CLEAR, 1, 0 }, .flags = SWEEP_POOLED,
 	  .prepare = prepare_many },
 	{ .name = "clear-large", .op = { SWEEP_CLEAR, 1, 0 }, .prepare = prepare_large },
 	{ .name = "scan", .op = { SWEEP_SCAN, 1, 0 }, .prepare = prepare_many,
 	  .flags = SWEEP_PASSES_NONE },
-
-	/* Keys that expire. */
-	{ .name = "put-ttl", .op = { SWEEP_PUT_TTL, 3, SWEEP_SMALL }, .prepare = prepare_timed },
-	{ .name = "put-ttl-new", .op = { SWEEP_PUT_TTL, 5, SWEEP_RUN }, .prepare = prepare_timed },
-	{ .name = "put-expired", .op = { SWEEP_PUT, 20, SWEEP_SMALL }, .prepare = prepare_expired },
-	{ .name = "add-expired", .op = { SWEEP_ADD, 27, SWEEP_RUN }, .prepare = prepare_expired },
-	{ .name = "incr-expired", .op = { SWEEP_INCR, 21, 0 }, .prepare = prepare_expired },
-	{ .name = "touch", .op = { SWEEP_TOUCH, 1, 0 }, .prepare = prepare_large },
-	{ .name = "touch-again", .op = { SWEEP_TOUCH, 1, 0 }, .prepare = prepare_ttl },
-	{ .name = "touch-wide", .op = { SWEEP_TOUCH, 2, 0 }, .prepare = prepare_large },
-	{ .name = "touch-small", .op = { SWEEP_TOUCH, 3, 0 }, .prepare = prepare_ttl },
-	{ .name = "touch-full", .op = { SWEEP_TOUCH, 1, 0 }, .prepare = prepare_full },
-	{ .name = "persist", .op = { SWEEP_PERSIST, 1, 0 }, .prepare = prepare_ttl },
-	{ .name = "expire", .op = { SWEEP_EXPIRE, 1, 0 }, .prepare = prepare_expired },
-	{ .name = "maintain-expired", .op = { SWEEP_MAINTAIN, 1, 0 }, .prepare = prepare_expired },
-	{ .name = "full-expired", .op = { SWEEP_PUT, 9, SWEEP_RUN },
-	  .prepare = prepare_full_expired },
 
 	/* Recovery. */
 	{ .name = "recover-nothing", .op = { SWEEP_RECOVER, 1, 0 }, .prepare = prepare_many },

@@ -27,6 +27,8 @@
 /* Free leaves are kept for compaction first, as always; elsewhere they are used at once, so
  * that a victim that wakes meets another life of its leaf. */
 #define SWEEP_POOLED 16u
+/* The segment is a cache: keys that make room for others are gone, and that is right. */
+#define SWEEP_EVICTS 32u
 /* The operation passes no point at all. */
 #define SWEEP_PASSES_NONE 4u
 

@@ -129,12 +129,9 @@ struct sweep_op sweep_resolved(struct sweep_op op)
 	return op;
 }
 
-uint64_t sweep_n_commits(const struct skv_fault_plan *plan, enum sweep_op_kind kind)
+uint64_t sweep_n_commits(const struct skv_fault_plan *plan)
 {
-	if (kind == SWEEP_DEL || kind == SWEEP_TAKE || kind == SWEEP_CLEAR)
-		return plan->reached[SKV_FAULT_REMOVE_UNLINKED];
-	/* A write may also remove what has expired, for room. */
-	return plan->reached[SKV_FAULT_WRITE_LINKED] + plan->reached[SKV_FAULT_TOUCH_STEPPED];
+	return plan->reached[SKV_FAULT_WRITE_LINKED] + plan->reached[SKV_FAULT_REMOVE_UNLINKED];
 }
 
 /* ---- the beginning ---------------------------------------------------------------------- */
@@ -153,6 +150,8 @@ void sweep_world_begin(struct sweep_world *w, const struct sweep_scenario *s,
 	w->opts.max_bytes = s->max_bytes ? s->max_bytes : (uint64_t)1 << 20;
 	w->opts.max_processes = s->max_processes ? s->max_processes : 16;
 	w->opts.max_threads = s->max_threads ? s->max_threads : 16;
+	w->evicts = s->flags & SWEEP_EVICTS;
+	w->opts.evict = w->evicts ? SHMKV_EVICT_LRU : SHMKV_EVICT_NONE;
 	w->op = sweep_resolved(s->op);
 	sweep_random_reset(seed);
 }
@@ -202,7 +201,7 @@ void sweep_haunts_run(struct sweep_world *w, const struct sweep_scenario *s,
 		sweep_want_killed(w, sweep_actor_wait(w, &actors[i]), "a haunt");
 		w->deaths++;
 		op = sweep_resolved(s->deaths[i].op);
-		if (sweep_n_commits(&w->board->haunt, op.kind) > 0)
+		if (sweep_n_commits(&w->board->haunt) > 0)
 			sweep_model_op(w, &op, w->haunt_value[i], true);
 	}
 }

@@ -4,9 +4,6 @@
 #include "api/handle.h"
 #include "shm/chunk.h"
 #include "shm/directory.h"
-#include "tests/boot-clock.h"
-
-#include <shmkv/expiry.h>
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -204,10 +201,21 @@ bool sweep_matches(struct sweep_world *w, struct shmkv *kv, uint32_t id,
 	return r == 0 && equals(id, &got, value);
 }
 
+/* In a cache: what is absent now has made room for something. */
+static void forgive_key(struct sweep_world *w, struct shmkv *kv, uint32_t id)
+{
+	if (w->evicts && w->model[id].kind != SWEEP_ABSENT &&
+	    shmkv_exists(kv, keys[id].text, keys[id].len) == -ENOENT) {
+		w->model[id].kind = SWEEP_ABSENT;
+		w->n_gone++;
+	}
+}
+
 static void want_key(struct sweep_world *w, struct shmkv *kv, uint32_t id)
 {
 	struct sweep_value absent = { .kind = SWEEP_ABSENT };
 
+	forgive_key(w, kv, id);
 	if (!sweep_matches(w, kv, id, &w->model[id]))
 		sweep_bail(w, "key %u is not what it must be (kind %u, version %u): %s", id,
 			   w->model[id].kind, w->model[id].version,
@@ -245,15 +253,50 @@ void sweep_put(struct sweep_world *w, struct shmkv *kv, uint32_t id, struct swee
 
 void sweep_del(struct sweep_world *w, struct shmkv *kv, uint32_t id)
 {
-	int want = w->model[id].kind == SWEEP_ABSENT ? -ENOENT : 0;
+	int want;
 
+	forgive_key(w, kv, id);
+	want = w->model[id].kind == SWEEP_ABSENT ? -ENOENT : 0;
 	SWEEP_WANT(w, shmkv_del(kv, keys[id].text, keys[id].len), want);
 	w->model[id].kind = SWEEP_ABSENT;
 	w->touched[id] = true;
 }
 
+uint64_t sweep_evictions(struct shmkv *kv)
+{
+	const struct skv_map *map = map_of(kv);
+	uint32_t i, n = skv_contexts_ready(map);
+	uint64_t sum = 0;
+
+	for (i = 0; i < n; i++)
+		sum += skv_load_relaxed(&skv_context_at(map, i)->evictions);
+	return sum;
+}
+
+/* Each of them was counted, but by those who died right then. */
+static void forgive(struct sweep_world *w, struct shmkv *kv)
+{
+	char key[32];
+	uint32_t i;
+
+	if (!w->evicts)
+		return;
+	for (i = 0; i < SWEEP_KEYS; i++)
+		forgive_key(w, kv, i);
+	for (i = 0; i < w->n_fill; i++) {
+		if (!w->filler[i] || shmkv_exists(kv, key, filler_key(i, key)) != -ENOENT)
+			continue;
+		w->filler[i] = false;
+		w->n_gone++;
+	}
+	if (w->n_gone > sweep_evictions(kv) + SWEEP_MANY_MAX)
+		sweep_bail(w, "%llu keys are gone, %llu were evicted", (unsigned long long)w->n_gone,
+			   (unsigned long long)sweep_evictions(kv));
+}
+
 uint32_t sweep_fill(struct sweep_world *w, struct shmkv *kv, uint32_t limit)
 {
+	uint64_t evicted = sweep_evictions(kv);
 	uint32_t i, n = 0, failed = 0;
 	char key[32];
 	int r;
@@ -273,6 +316,9 @@ uint32_t sweep_fill(struct sweep_world *w, struct shmkv *kv, uint32_t limit)
 		if (w->n_fill <= i)
 			w->n_fill = i + 1;
 		n++;
+		/* A cache is full when something had to go. */
+		if (sweep_evictions(kv) != evicted)
+			break;
 	}
 	return n;
 }
@@ -282,6 +328,7 @@ void sweep_unfill(struct sweep_world *w, struct shmkv *kv)
 	char key[32];
 	uint32_t i;
 
+	forgive(w, kv);
 	for (i = 0; i < w->n_fill; i++) {
 		if (w->filler[i])
 			SWEEP_WANT(w, shmkv_del(kv, key, filler_key(i, key)), 0);
@@ -336,14 +383,6 @@ int sweep_run_op(struct sweep_world *w, struct shmkv **kv, const struct sweep_op
 	case SWEEP_DETACH:
 		*kv = shmkv_detach(*kv);
 		return 0;
-	case SWEEP_PUT_TTL:
-		return shmkv_put_ttl(*kv, key, len, pack(op->key, &value), 1, NULL);
-	case SWEEP_TOUCH:
-		return shmkv_touch(*kv, key, len, SWEEP_TTL);
-	case SWEEP_PERSIST:
-		return shmkv_persist(*kv, key, len);
-	case SWEEP_EXPIRE:
-		return shmkv_expire(*kv, 0, NULL);
 	}
 	return -EINVAL;
 }
@@ -396,13 +435,7 @@ int sweep_model_op(struct sweep_world *w, const struct sweep_op *op, struct swee
 		now->kind = SWEEP_ABSENT;
 		return present ? 0 : -ENOENT;
 	case SWEEP_GET:
-	case SWEEP_TOUCH:
-	case SWEEP_PERSIST:
 		return present ? 0 : -ENOENT;
-	case SWEEP_PUT_TTL:
-		*now = value;
-		now->ends = true;
-		return 0;
 	case SWEEP_CLEAR:
 		for (i = 0; i < SWEEP_KEYS; i++)
 			w->model[i].kind = SWEEP_ABSENT;
@@ -412,56 +445,6 @@ int sweep_model_op(struct sweep_world *w, const struct sweep_op *op, struct swee
 	default:
 		return 0;
 	}
-}
-
-/* ---- time ----------------------------------------------------------------------------- */
-
-void sweep_timed(struct sweep_world *w)
-{
-	skv_boot_clock_stop();
-	w->timed = true;
-}
-
-void sweep_lapse(struct sweep_world *w)
-{
-	uint32_t i;
-
-	if (!w->timed)
-		return;
-	skv_boot_clock_advance_ms(1);
-	for (i = 0; i < SWEEP_KEYS; i++) {
-		if (w->model[i].kind == SWEEP_ABSENT || !w->model[i].ends)
-			continue;
-		w->model[i].kind = SWEEP_ABSENT;
-		w->unswept++;
-	}
-}
-
-void sweep_put_ending(struct sweep_world *w, struct shmkv *kv, uint32_t id, uint32_t len)
-{
-	struct sweep_op op = { SWEEP_PUT_TTL, id, len };
-	struct sweep_value value = sweep_bin(w, len);
-
-	SWEEP_WANT(w, sweep_run_op(w, &kv, &op, value), 0);
-	sweep_model_op(w, &op, value, false);
-}
-
-void sweep_judge_ttl(struct sweep_world *w, struct shmkv *kv, bool done)
-{
-	uint64_t given = w->op.kind == SWEEP_TOUCH ? SWEEP_TTL : SHMKV_TTL_NEVER, ms;
-	int r = shmkv_ttl(kv, keys[w->op.key].text, keys[w->op.key].len, &ms);
-
-	if (r < 0)
-		sweep_bail(w, "the touched key's remaining time is %d (%s)", r, shmkv_errname(r));
-	/* Lapses have taken some of it. */
-	if (given != SHMKV_TTL_NEVER && ms <= given && ms + 1000 > given)
-		ms = given;
-	if (ms == given)
-		return;
-	if (!done && (ms == SHMKV_TTL_NEVER ||
-		      (ms <= SWEEP_TTL_BEFORE && ms + 1000 > SWEEP_TTL_BEFORE)))
-		return;
-	sweep_bail(w, "the touched key has %llu ms to live", (unsigned long long)ms);
 }
 
 /* ---- verifying ------------------------------------------------------------------------ */
@@ -533,10 +516,13 @@ static int scan_all(struct sweep_world *w, struct shmkv *kv)
 
 static void want_count(struct sweep_world *w, struct shmkv *kv, uint32_t tolerance)
 {
-	uint64_t count, want = n_expected(w);
+	uint64_t count, want;
+
+	forgive(w, kv);
+	want = n_expected(w);
 
 	SWEEP_WANT(w, shmkv_count(kv, &count), 0);
-	if (count > want + tolerance + w->unswept || count + tolerance < want)
+	if (count > want + tolerance || count + tolerance < want)
 		sweep_bail(w, "the count is %llu, there are %llu keys",
 			   (unsigned long long)count, (unsigned long long)want);
 }
@@ -545,6 +531,7 @@ void sweep_verify(struct sweep_world *w, struct shmkv *kv)
 {
 	uint32_t id;
 
+	forgive(w, kv);
 	for (id = 0; id < SWEEP_KEYS; id++) {
 		/* Absent keys are looked up now and then only: the scan would show them. */
 		if (w->model[id].kind != SWEEP_ABSENT || id % 16 == 0)
@@ -579,13 +566,14 @@ uint64_t sweep_after_clear(struct sweep_world *w, struct shmkv *kv)
 /* Every kind of call on one key, which is left as it was. */
 static void exercise(struct sweep_world *w, struct shmkv *kv, uint32_t id)
 {
-	struct sweep_value saved = w->model[id], value;
+	struct sweep_value saved, value;
 	const char *key = keys[id].text;
 	size_t len = keys[id].len, n;
 	uint64_t token, second;
 	int64_t number;
 
 	want_key(w, kv, id);
+	saved = w->model[id];
 	SWEEP_WANT(w, shmkv_exists(kv, key, len), saved.kind == SWEEP_ABSENT ? -ENOENT : 0);
 
 	value = sweep_bin(w, SWEEP_SMALL);
@@ -625,14 +613,6 @@ static void exercise(struct sweep_world *w, struct shmkv *kv, uint32_t id)
 	value = sweep_bin(w, SWEEP_SMALL);
 	SWEEP_WANT(w, shmkv_add(kv, key, len, pack(id, &value), NULL), 0);
 	w->model[id] = value;
-	want_key(w, kv, id);
-	SWEEP_WANT(w, shmkv_touch(kv, key, len, SWEEP_TTL), 0);
-	want_key(w, kv, id);
-	SWEEP_WANT(w, shmkv_persist(kv, key, len), 0);
-	SWEEP_WANT(w, shmkv_ttl(kv, key, len, &token), 0);
-	if (token != SHMKV_TTL_NEVER)
-		sweep_bail(w, "key %u has %llu ms to live and should live for ever", id,
-			   (unsigned long long)token);
 	want_key(w, kv, id);
 
 	if (saved.kind == SWEEP_ABSENT)
@@ -827,6 +807,7 @@ void sweep_check(struct sweep_world *w, struct shmkv *kv)
 	struct shmkv_info info = { .size = sizeof(info) };
 	int r = shmkv_check(kv, on_violation, w, &audit);
 
+	forgive(w, kv);
 	if (audit.leaked_blocks || audit.leaked_bytes || audit.leaked_leaves || audit.leaked_chunks)
 		sweep_bail(w, "leaked: %llu blocks, %llu bytes, %llu leaves, %llu chunks",
 			   (unsigned long long)audit.leaked_blocks,
@@ -835,7 +816,7 @@ void sweep_check(struct sweep_world *w, struct shmkv *kv)
 			   (unsigned long long)audit.leaked_chunks);
 	if (r != 0)
 		sweep_bail(w, "check answers %d (%s)", r, shmkv_errname(r));
-	if (audit.keys < n_expected(w) || audit.keys > n_expected(w) + w->unswept)
+	if (audit.keys != n_expected(w))
 		sweep_bail(w, "check reaches %llu keys of %llu", (unsigned long long)audit.keys,
 			   (unsigned long long)n_expected(w));
 	SWEEP_WANT(w, shmkv_info(kv, &info), 0);
@@ -893,11 +874,12 @@ void sweep_account(struct sweep_world *w, struct shmkv *kv)
 	uint64_t n;
 
 	SWEEP_WANT(w, shmkv_clear(kv, NULL), 0);
-	w->unswept = 0;
 	sweep_model_op(w, &op, none, false);
 	sweep_verify(w, kv);
 	sweep_check(w, kv);
 	SWEEP_WANT(w, shmkv_layout(kv, account_item, &empty), 0);
+	if (w->evicts)
+		return; /* never full */
 
 	/* One class takes everything that is not for leaves: to the last block. */
 	n = sweep_fill(w, kv, SWEEP_FILL_MAX);

@@ -47,7 +47,6 @@ struct sweep_value {
 	uint8_t kind;
 	uint32_t len, version;   /* BIN: bytes made of key and version */
 	uint32_t len2, version2; /* BIN: appended to it */
-	bool ends;               /* at the next sweep_lapse */
 	int64_t number;          /* INT */
 };
 
@@ -68,15 +67,7 @@ enum sweep_op_kind {
 	SWEEP_CREATE,
 	SWEEP_ATTACH,
 	SWEEP_DETACH,
-	SWEEP_PUT_TTL, /* for a millisecond */
-	SWEEP_TOUCH,   /* for SWEEP_TTL */
-	SWEEP_PERSIST,
-	SWEEP_EXPIRE,
 };
-
-/* Longer than any case, in milliseconds; and what a key may have had before. */
-#define SWEEP_TTL 1000000000u
-#define SWEEP_TTL_BEFORE 500000000u
 
 struct sweep_op {
 	enum sweep_op_kind kind;
@@ -120,12 +111,13 @@ struct sweep_world {
 	bool filler[SWEEP_FILL_MAX];
 	uint32_t version; /* the last one given out */
 	uint32_t deaths;  /* each may make the count wrong by one */
-	bool timed;       /* the boot clock stands still and is moved by sweep_lapse */
-	uint32_t unswept; /* at most so many expired keys are still there */
 	uint64_t token;   /* for CAS */
 	struct sweep_op op; /* the victim's */
 	struct sweep_value value;
 	struct sweep_value haunt_value[4], tenant_value[160];
+	bool evicts;     /* it is a cache: any key may be gone, entirely */
+	uint64_t n_gone; /* keys that were found gone */
+	uint64_t n_tenant; /* keys of the tenant that are in the model */
 	struct shmkv *more[16]; /* handles that a scenario keeps open */
 	uint32_t n_more;
 };
@@ -168,9 +160,13 @@ void sweep_create(struct sweep_world *w);
 void sweep_put(struct sweep_world *w, struct shmkv *kv, uint32_t id, struct sweep_value value);
 void sweep_del(struct sweep_world *w, struct shmkv *kv, uint32_t id);
 
-/* Fillers until nothing more fits, @limit of them at most; returns how many were added. */
+/* Fillers until nothing more fits, or until something was evicted for one; @limit of them at most.
+ * Returns how many were added. */
 uint32_t sweep_fill(struct sweep_world *w, struct shmkv *kv, uint32_t limit);
 void sweep_unfill(struct sweep_world *w, struct shmkv *kv);
+
+/* Keys that were evicted since the segment was made. */
+uint64_t sweep_evictions(struct shmkv *kv);
 
 /* One operation as the victim does it; @kv may be opened or closed by it. */
 int sweep_run_op(struct sweep_world *w, struct shmkv **kv, const struct sweep_op *op,
@@ -182,20 +178,8 @@ int sweep_model_op(struct sweep_world *w, const struct sweep_op *op, struct swee
 
 static inline bool sweep_op_has_key(enum sweep_op_kind kind)
 {
-	return kind <= SWEEP_TAKE || kind == SWEEP_GET ||
-	       (kind >= SWEEP_PUT_TTL && kind <= SWEEP_PERSIST);
+	return kind <= SWEEP_TAKE || kind == SWEEP_GET;
 }
-
-/* The clock moves on: what has a millisecond to live is absent, and still there. */
-void sweep_timed(struct sweep_world *w);
-void sweep_lapse(struct sweep_world *w);
-void sweep_put_ending(struct sweep_world *w, struct shmkv *kv, uint32_t id, uint32_t len);
-
-/*
- * The deadline of a touched key: the one that the touch gave if @done, otherwise that or the one
- * it had before.
- */
-void sweep_judge_ttl(struct sweep_world *w, struct shmkv *kv, bool done);
 
 /* ---- what survivors do ---------------------------------------------------------------- */
 

@@ -604,6 +604,8 @@ static void every_field_of_the_header_is_checked(void)
 		FIELD(n_contexts, -EBADMSG),
 		FIELD(n_chunks, -EBADMSG),
 		FIELD(hash_kind, -EBADMSG),
+		FIELD(evict, -EBADMSG),
+		FIELD(policy_off, -EBADMSG),
 		FIELD(level_min, -EBADMSG),
 		FIELD(level_max, -EBADMSG),
 		FIELD(boot_id, -EBADMSG),

@@ -37,6 +37,7 @@ static void show_segment(struct cli_call *call, struct emitter *e, const struct 
 		{ "inserts", "inserts", LINE_COUNT, info->inserts },
 		{ "updates", "updates", LINE_COUNT, info->updates },
 		{ "deletes", "deletes", LINE_COUNT, info->deletes },
+		{ "evictions", "  of them evicted", LINE_COUNT, info->evictions },
 		{ "retries", "retries", LINE_COUNT, info->retries },
 		{ "splits", "leaf splits", LINE_COUNT, info->splits },
 		{ "compactions", "leaf compactions", LINE_COUNT, info->compactions },
@@ -46,6 +47,7 @@ static void show_segment(struct cli_call *call, struct emitter *e, const struct 
 	cli_show_text(call, e, "segment", "segment", info->name);
 	cli_show_text(call, e, "engine", "engine", info->engine);
 	cli_show_text(call, e, "hash", "hash", info->hash);
+	cli_show_text(call, e, "evict", "eviction", info->evict);
 	cli_show_text(call, e, "atomics", "atomic operations", info->atomics);
 	if (call->json) {
 		emit_key(e, "read_only");

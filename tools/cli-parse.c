@@ -109,6 +109,24 @@ static error_t set_hash(struct cli_call *call, const char *text)
 	return 0;
 }
 
+static error_t set_evict(struct cli_call *call, const char *text)
+{
+	static const char *const policies[] = {
+		[SHMKV_EVICT_NONE] = "none",
+		[SHMKV_EVICT_LRU] = "lru",
+		[SHMKV_EVICT_LFU] = "lfu",
+	};
+	uint32_t i;
+
+	for (i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+		if (strcmp(text, policies[i]) == 0) {
+			call->create.evict = i;
+			return 0;
+		}
+	}
+	return complain(call, cli_usage(call, "--evict needs none, lru or lfu, not \"%s\"", text));
+}
+
 static error_t set_key_hex(struct cli_call *call, const char *text)
 {
 	size_t len = strlen(text);
@@ -148,6 +166,8 @@ static error_t set_create(int key, const char *arg, struct cli_call *call)
 		return set_mode(call, arg);
 	case OPT_HASH:
 		return set_hash(call, arg);
+	case OPT_EVICT:
+		return set_evict(call, arg);
 	case OPT_MAX_PROCESSES:
 		error = set_uint(call, "--max-processes", arg, 1, 4095, &n);
 		call->create.max_processes = (uint32_t)n;
@@ -223,6 +243,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPT_CAPACITY:
 	case OPT_MODE:
 	case OPT_HASH:
+	case OPT_EVICT:
 	case OPT_MAX_PROCESSES:
 	case OPT_MAX_THREADS:
 		return set_create(key, arg, call);

@@ -88,6 +88,8 @@ static const struct argp_option create_options[] = {
 	{ "mode", OPT_MODE, "MODE", 0, "Permission bits in octal; default 0600", 1 },
 	{ "hash", OPT_HASH, "KIND", 0,
 	  "siphash13 (the default) or xxh3 (faster, only for keys from a trusted source)", 1 },
+	{ "evict", OPT_EVICT, "POLICY", 0,
+	  "When memory is full: none (the default) refuses; lru, lfu make it a cache, see below", 1 },
 	{ "max-processes", OPT_MAX_PROCESSES, "N", 0, "That write at once, 1..4095; default 128", 1 },
 	{ "max-threads", OPT_MAX_THREADS, "N", 0,
 	  "That write at once over all processes, 1..4095; default 512, fewer below 4M", 1 },
@@ -103,7 +105,9 @@ static const struct argp_option create_options[] = {
 const struct cli_verb cli_verbs[] = {
 	{ "create", VERB_COMMAND | VERB_SEGMENT, create_options, cli_create,
 	  "make a new segment",
-	  "Memory is taken from the system as it is needed, up to the size." },
+	  "Memory is taken from the system as it is needed, up to the size. With --evict lru keys "
+	  "that were not used for long make room for new ones, with --evict lfu keys that are used "
+	  "seldom; both about." },
 	{ "attach", VERB_COMMAND | VERB_SEGMENT, attach_options, cli_attach,
 	  "work on a segment in an interactive shell",
 	  "The same verbs without NAME, one a line; \"help\" lists them. From a pipe or file it runs "

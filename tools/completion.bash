@@ -30,6 +30,10 @@ _shmkv() {
 		_shmkv_reply $'siphash13\nxxh3' "$word"
 		return
 		;;
+	--evict)
+		_shmkv_reply $'none\nlru\nlfu' "$word"
+		return
+		;;
 	--bin | --from)
 		local IFS=$'\n'
 		compopt -o filenames 2>/dev/null

@@ -42,7 +42,6 @@
  *  -EROFS             the handle is read-only
  *  -EACCES            the segment's permissions do not allow this
  *  -EBADF             the handle is closed or was never one
- *  -EXDEV             the segment counts time by the clock of another time namespace
  *  -ECHILD            the handle belongs to the parent of a forked process
  *  -EBUSY             this thread is already inside a writing call on this handle
  *  -EUSERS            every process or thread slot of the segment is taken by the living
@@ -105,6 +104,13 @@ enum shmkv_hash {
 	SHMKV_HASH_XXH3 = 2,      /* faster; for keys from a trusted source */
 };
 
+/* What happens when there is no memory for a value. */
+enum shmkv_evict {
+	SHMKV_EVICT_NONE = 0, /* the call answers -ENOSPC, nothing is lost */
+	SHMKV_EVICT_LRU = 1,  /* a cache: keys that were not used for long go, about */
+	SHMKV_EVICT_LFU = 2,  /* a cache: keys that are used seldom go, about; resists scans */
+};
+
 /*
  * What a map shall be when it is created. Set size = sizeof(struct), zero means default
  * everywhere else; the structure only ever grows at its end.
@@ -118,8 +124,7 @@ struct shmkv_options {
 	uint32_t max_processes; /* 1..4095 that write at once; default 128 */
 	uint32_t max_threads;   /* 1..4095 that write at once, over all processes, 1 KiB each;
 				 * default 512, below 4 MiB one for every 8 KiB */
-	uint64_t default_ttl_ms; /* how long keys live that are stored without a time of their own,
-				  * 1..SHMKV_TTL_MAX (expiry.h); default 0: for ever */
+	uint32_t evict;         /* enum shmkv_evict */
 };
 
 #define SHMKV_OPTIONS_INIT { sizeof(struct shmkv_options), 0, 0, 0, 0, 0, 0, 0 }
@@ -151,7 +156,7 @@ int shmkv_create(const char *name, const struct shmkv_options *opts, struct shmk
  * processes left. A read-only attacher needs only read permission and takes no slot.
  *
  * Returns 0, -ENOENT, -EINVAL, -EACCES, -EUSERS, -EMEDIUMTYPE, -EPROTONOSUPPORT,
- * -EBADMSG, -EXDEV, -EOPNOTSUPP, -ENOMEM, -EMFILE, -EIO.
+ * -EBADMSG, -EOPNOTSUPP, -ENOMEM, -EMFILE, -EIO.
  */
 int shmkv_attach(const char *name, unsigned int flags, struct shmkv **ret_kv);
 
@@ -228,7 +233,8 @@ int shmkv_del(struct shmkv *kv, const void *key, size_t key_len);
  *
  * STR and BIN give the payload, arrays, maps and ext the packed object. If @cap is too
  * small the answer is -ENOBUFS with ret_value->type and ret_value->len set and data NULL.
- * Writes nothing to the segment. Returns also -ENOENT.
+ * Changes nothing but counters, and in a map that evicts a note that the key was used; a
+ * read-only handle writes nothing at all. Returns also -ENOENT.
  */
 int shmkv_get(struct shmkv *kv, const void *key, size_t key_len, void *buf, size_t cap,
 	      struct shmkv_value *ret_value, uint64_t *ret_token);
@@ -296,8 +302,7 @@ int shmkv_append(struct shmkv *kv, const void *key, size_t key_len, struct shmkv
 /*
  * shmkv_count - how many keys there are
  *
- * Keys that have expired count until their memory was taken back (expiry.h). A sum of
- * per-thread counters: exact while nobody was killed inside a write, otherwise
+ * A sum of per-thread counters: exact while nobody was killed inside a write, otherwise
  * off by at most one for each such death until shmkv_recover counts again. Does not block.
  */
 int shmkv_count(struct shmkv *kv, uint64_t *ret_count);
@@ -306,7 +311,7 @@ int shmkv_count(struct shmkv *kv, uint64_t *ret_count);
  * shmkv_clear - remove every key
  *
  * Not one atomic step: keys written meanwhile may stay. ret_removed: NULL, or how many
- * keys this call removed; those that had expired are removed too and not counted.
+ * keys this call removed.
  */
 int shmkv_clear(struct shmkv *kv, uint64_t *ret_removed);
 

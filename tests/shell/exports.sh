@@ -13,7 +13,6 @@ declared() {
 		#include <shmkv/value.h>
 		#include <shmkv/inspect.h>
 		#include <shmkv/capability.h>
-		#include <shmkv/expiry.h>
 	END
 	$CC -E -P -I"$SRC/include" "$tap_dir/all.c" | tr '\n' ' ' | awk '
 	{

@@ -37,9 +37,10 @@ exits 3 "info on nothing exits with 3" kv info
 
 umask 077
 exits 0 "create takes all options" "$SHMKV" create "shm:$seg" --size=2.5M --mode 0644 \
-	--hash xxh3 --capacity 1000 --max-processes 7 --max-threads 9
+	--hash xxh3 --capacity 1000 --max-processes 7 --max-threads 9 --evict lru
 ok_if "the mode is not reduced by the umask" has_mode 644
-json '.max_bytes == 2621440 and .hash == "xxh3" and .processes_max == 7 and .threads_max == 9' \
+json '.max_bytes == 2621440 and .hash == "xxh3" and .processes_max == 7 and .threads_max == 9 and
+	.evict == "lru" and .evictions == 0' \
 	"info shows them" kv info --json
 exits 0 "unlink takes a name with its scheme" "$SHMKV" unlink "shm:$seg"
 
@@ -54,6 +55,7 @@ for bad in 888 1777 0 -1 rw; do
 	complains 2 "--mode needs" "create refuses --mode '$bad'" kv create --mode "$bad"
 done
 complains 2 "--hash needs" "create refuses --hash md5" kv create --hash md5
+complains 2 "--evict needs" "create refuses --evict random" kv create --evict random
 for bad in 0 4096 x; do
 	complains 2 "--max-processes needs" "create refuses --max-processes $bad" \
 		kv create --max-processes "$bad"

@@ -1,0 +1,626 @@
+/* SPDX-License-Identifier: MIT */
+#include "shm/evict.h"
+
+#include "base/fault.h"
+#include "shm/arena.h"
+#include "shm/chunk.h"
+#include "shm/index.h"
+#include "shm/policy.h"
+
+#include <stdlib.h>
+
+/*
+ * Purpose and ancestry. In a cache a value that finds no memory takes that of keys that are
+ * worth less. As in Redis no list is kept in order: some keys are looked at and the worst of
+ * them goes; what they are worth says policy.c. Here a sample is a stretch of slots of one leaf,
+ * chosen as the hash of a random key would, so it costs a few cache lines for some forty keys.
+ *
+ * What is freed must be what is needed. Memory is owned by size classes, so
+ *
+ *   a block of a class   the worst key of that class in the sample; its block goes to the
+ *                        cache of whoever evicts, who takes it next
+ *   a large record       the worst large one in the sample that is long enough, and not twice
+ *                        as long
+ *   otherwise            a stretch of neighbouring chunks, all of whose keys go; their slabs
+ *                        are taken apart. So when the class has no key in the sample; when
+ *                        another class has had a worse key so often that a slab's worth of
+ *                        memory should change hands; and for a leaf, which takes the lowest
+ *                        chunks that are none, next to the other leaves
+ *
+ * Of a few stretches the one goes whose keys are worth least. A stretch has no leaf in it (those
+ * stay for ever), and nothing that is being made or taken apart.
+ *
+ * Protocol. Nothing new is shared. A key is evicted as it is removed: by the compare-and-swap of
+ * the slot from the version that was looked at, under the guard of the key's own cell. A key that
+ * was written or replaced since is not the one that was judged and stays. Records of a stretch are
+ * found by the state words of their blocks, and evicted if the slot that their own key leads to
+ * names them in that life. Chunks change hands as ever (arena.c, chunk.c).
+ *
+ * What may run at the same time: everything, other evictors too. Two who choose the same key: one
+ * of them removes it, the other one tries again. A stopped evictor holds nothing but an
+ * announcement; a stopped one that takes a slab apart holds that slab.
+ *
+ * The operation that needs room has ended with -ENOSPC and withdrawn its intents; it begins
+ * again afterwards, so its condition is judged on what is there then. It failed its condition
+ * before if it was to fail at all: nothing is evicted for it. Its own key is passed over.
+ *
+ * Progress: lock-free. An attempt looks at a bounded number of slots, stretches and blocks; an
+ * operation makes TRIES_MAX of them. Then it searches the whole segment once, as it would without
+ * eviction, and answers -ENOSPC. What is pinned or reserved is not chosen twice: a record that does
+ * not give its memory back costs one attempt.
+ *
+ * A process dies                                       left                    repaired by
+ *  key chosen (EVICT_CHOSEN)                           nothing                 -
+ *  slot changed (EVICT_UNLINKED)                       the key is gone, its    reaper: old is not
+ *                                                      block not free          linked, settle
+ *  records of a stretch gone, others not               fewer keys              -
+ *  (EVICT_RECORD)
+ *  all of them gone, slab not taken apart              an empty slab           as any empty slab
+ *  (EVICT_EMPTIED)
+ *  room made, not used (EVICT_DONE)                    free memory             -
+ */
+
+/* Attempts of one operation. Each but the last ended in room that somebody else took. */
+#define TRIES_MAX 32u
+
+/* Slot lines of one look, looks of one attempt, keys that are enough. */
+#define LOOK_LINES 4u
+#define LOOKS_MAX 32u
+#define KEYS_ENOUGH 40u
+#define FITS_ENOUGH 8u
+
+/* Stretches that are compared, spans that are looked at in each, records judged in each of those. */
+#define STRETCHES 4u
+#define STRETCH_SPANS 4u
+#define STRETCH_JUDGED 4u
+/* Places where a stretch is looked for before the whole segment is. */
+#define STRETCH_TRIES 16u
+
+/* Chunks that are looked at before a key is evicted, when the last one was an empty slab. */
+#define RECLAIM_LOOKS 16u
+
+/* For a leaf no large record of more chunks goes as long as something else is near. */
+#define LEAF_RUN_MAX 8u
+
+/* What the operation needs. */
+struct need {
+	uint32_t class; /* 0: a run */
+	uint64_t n;     /* neighbouring chunks: of one slab, or of the run */
+	struct skv_place spare; /* the operation's own key */
+};
+
+enum result { GOT, LOST, NOTHING };
+
+struct candidate {
+	struct skv_route route;
+	struct skv_cell *slot; /* NULL: none */
+	struct skv_cell seen;
+	uint32_t keep;
+};
+
+/* The worst keys of a sample. */
+struct sample {
+	struct candidate fit; /* whose memory is what is needed */
+	uint32_t any_keep;    /* of all */
+	uint64_t any_off;
+	uint32_t n, n_fit;
+};
+
+#ifdef SKV_FAULT_POINTS
+uint64_t skv_evict_seed;
+#endif
+
+static uint64_t draw(struct skv_writer *writer)
+{
+	struct skv_lack *lack = &writer->lack;
+
+	if (lack->random == 0)
+		lack->random = skv_mix(writer->map->region.block_secret ^ writer->owner) ^
+			       writer->idx;
+#ifdef SKV_FAULT_POINTS
+	if (skv_evict_seed) {
+		lack->random = skv_evict_seed;
+		skv_evict_seed = 0;
+	}
+#endif
+	/* SplitMix64 (Steele, Lea, Flood). */
+	lack->random += 0x9e3779b97f4a7c15ull;
+	return skv_mix(lack->random);
+}
+
+static uint64_t draw_below(struct skv_writer *writer, uint64_t n)
+{
+	return (draw(writer) >> 32) * n >> 32;
+}
+
+/* Any chunk that is there. */
+static uint64_t draw_chunk(struct skv_writer *writer)
+{
+	struct skv_ready ready = skv_chunks_ready(writer->map);
+	uint64_t chunk = draw_below(writer,
+				    ready.low + writer->map->region.geo.n_chunks - ready.high);
+
+	return chunk < ready.low ? chunk : chunk - ready.low + ready.high;
+}
+
+/* ---- one key ------------------------------------------------------------------------ */
+
+static bool fits(const struct skv_map *map, const struct need *need, uint64_t off)
+{
+	struct skv_span span;
+
+	if (!skv_block_locate(map, off, &span))
+		return false;
+	if (need->class != SKV_CLASS_LEAF)
+		return span.state == SKV_CHUNK_SLAB && span.class == need->class;
+	return span.state == SKV_CHUNK_RUN && span.bytes / SKV_CHUNK_BYTES >= need->n &&
+	       span.bytes / SKV_CHUNK_BYTES <= need->n * 2;
+}
+
+static void judge(const struct skv_map *map, const struct need *need, const struct candidate *key,
+		  struct sample *sample)
+{
+	sample->n++;
+	if (key->keep < sample->any_keep) {
+		sample->any_keep = key->keep;
+		sample->any_off = skv_slot_off(key->seen.w);
+	}
+	if (sample->n_fit >= FITS_ENOUGH && key->keep >= sample->fit.keep)
+		return;
+	if (!fits(map, need, skv_slot_off(key->seen.w)))
+		return;
+	sample->n_fit++;
+	if (key->keep < sample->fit.keep)
+		sample->fit = *key;
+}
+
+/* Judges the keys of some lines of one leaf. */
+static void look(struct skv_writer *writer, const struct need *need, struct sample *sample)
+{
+	struct skv_map *map = writer->map;
+	struct candidate key;
+	struct skv_place place;
+	struct skv_leaf *leaf;
+	uint32_t line, i, s, n_lines = LOOK_LINES < SKV_LEAF_LINES ? LOOK_LINES : SKV_LEAF_LINES;
+	bool frozen = false;
+
+	/* As a key's hash: every key is as likely to be met. */
+	if (skv_directory_route(map, skv_place_of_hash(draw(writer)), &key.route) < 0)
+		return;
+	leaf = skv_leaf_at(map, key.route.leaf);
+	line = (uint32_t)draw_below(writer, SKV_LEAF_LINES);
+	for (i = 0; i < n_lines; i++) {
+		key.slot = &leaf->slots[line * SKV_LINE_SLOTS];
+		for (s = 0; s < SKV_LINE_SLOTS; s++, key.slot++) {
+			key.seen = skv_cell_read(key.slot);
+			if (skv_slot_state(key.seen.w) != SKV_SLOT_LIVE)
+				continue;
+			frozen = frozen || (key.seen.w & SKV_SLOT_FROZEN);
+			place = skv_slot_place(key.seen.v, key.seen.w);
+			if ((key.seen.w & SKV_SLOT_FROZEN) || place.bits == need->spare.bits)
+				continue;
+			key.keep = skv_policy_keep(map, place);
+			judge(map, need, &key, sample);
+		}
+		line = line + 1 == SKV_LEAF_LINES ? 0 : line + 1;
+	}
+	/* Its helper may be stopped, and in a small map there is no other leaf. */
+	if (frozen)
+		skv_leaf_replace(writer, &key.route, true);
+}
+
+static enum result evict_key(struct skv_writer *writer, const struct candidate *key)
+{
+	SKV_FAULT(EVICT_CHOSEN);
+	return skv_index_evict(writer, &key->route, key->slot, key->seen) ? GOT : LOST;
+}
+
+/* ---- stretches ---------------------------------------------------------------------- */
+
+struct stretch {
+	uint64_t first, end; /* whole spans */
+	uint64_t used;       /* chunks that are not free */
+};
+
+/* Does the cell of a slab make sense? */
+static bool is_slab(const struct skv_map *map, uint64_t head, struct skv_cell seen)
+{
+	uint32_t class = skv_chunk_class(seen.w);
+
+	return class != SKV_CLASS_LEAF && class < skv_n_classes &&
+	       skv_chunks_are_ready(map, head, skv_class_span(class));
+}
+
+/* Chunks of the span that begins here; 0 for what cannot be part of a stretch. */
+static uint64_t span_len(const struct skv_map *map, uint64_t chunk, bool *ret_free)
+{
+	struct skv_cell seen = skv_cell_read(skv_chunk_cell(map, chunk));
+	uint64_t n = 0;
+
+	*ret_free = false;
+	switch (skv_chunk_state(seen.w)) {
+	case SKV_CHUNK_FREE:
+		*ret_free = true;
+		return 1;
+	case SKV_CHUNK_SLAB:
+		if (is_slab(map, chunk, seen))
+			n = skv_class_span(skv_chunk_class(seen.w));
+		break;
+	case SKV_CHUNK_RUN:
+		n = skv_chunk_arg(seen.w);
+		break;
+	default:
+		break;
+	}
+	return n > 0 && skv_chunks_are_ready(map, chunk, n) ? n : 0;
+}
+
+/* The head of whatever lies here. */
+static uint64_t head_of(const struct skv_map *map, uint64_t chunk)
+{
+	struct skv_cell seen = skv_cell_read(skv_chunk_cell(map, chunk));
+
+	if (skv_chunk_state(seen.w) != SKV_CHUNK_BODY || !skv_chunk_is_ready(map, skv_chunk_arg(seen.w)))
+		return chunk;
+	return skv_chunk_arg(seen.w);
+}
+
+/* @n chunks or a few more, from the span around @chunk on. */
+static bool extend(const struct skv_map *map, uint64_t chunk, uint64_t n, struct stretch *ret)
+{
+	uint64_t pos, len;
+	bool is_free;
+
+	ret->first = pos = head_of(map, chunk);
+	ret->used = 0;
+	while (pos - ret->first < n) {
+		len = skv_chunk_is_ready(map, pos) ? span_len(map, pos, &is_free) : 0;
+		if (len == 0)
+			return false;
+		ret->used += is_free ? 0 : len;
+		pos += len;
+	}
+	ret->end = pos;
+	return true;
+}
+
+/* The stretch of the whole segment with the fewest chunks in use; of equal ones any. */
+static bool search(struct skv_writer *writer, uint64_t n, struct stretch *ret)
+{
+	const struct skv_map *map = writer->map;
+	struct skv_ready ready = skv_chunks_ready(map);
+	uint64_t n_chunks = map->region.geo.n_chunks, pos, tail, used = 0, len, n_equal = 0;
+	bool found = false, is_free;
+
+	for (pos = tail = ready.low ? 0 : ready.high; pos < n_chunks;) {
+		if (pos == ready.low && ready.low < ready.high) {
+			pos = tail = ready.high;
+			used = 0;
+			continue;
+		}
+		len = span_len(map, pos, &is_free);
+		if (len == 0) {
+			tail = ++pos;
+			used = 0;
+			continue;
+		}
+		pos += len;
+		used += is_free ? 0 : len;
+		while (pos - tail >= n) {
+			n_equal = found && used == ret->used ? n_equal + 1 : 1;
+			if (!found || used < ret->used ||
+			    (used == ret->used && draw_below(writer, n_equal) == 0)) {
+				ret->first = tail;
+				ret->end = pos;
+				ret->used = used;
+				found = true;
+			}
+			len = span_len(map, tail, &is_free);
+			/* Changed behind us: begin again here. */
+			if (len == 0 || len > pos - tail || (!is_free && len > used)) {
+				tail = pos;
+				used = 0;
+				break;
+			}
+			tail += len;
+			used -= is_free ? 0 : len;
+		}
+	}
+	return found;
+}
+
+/* Adds what some records of a span are worth, at most @max of them, from a random one on. */
+static void judge_span(struct skv_writer *writer, const struct skv_span *span, uint32_t max,
+		       uint64_t *sum, uint64_t *n)
+{
+	const struct skv_map *map = writer->map;
+	uint32_t n_blocks = span->state == SKV_CHUNK_SLAB ? skv_class_blocks(span->class) : 1, i;
+	uint64_t idx = draw_below(writer, n_blocks), stamp, off;
+	struct skv_place place;
+	struct skv_key key;
+	uint8_t copy[256];
+
+	for (i = 0; i < n_blocks && max > 0; i++, idx = idx + 1 == n_blocks ? 0 : idx + 1) {
+		off = skv_chunk_off(map, span->head) + idx * span->bytes;
+		if (!skv_block_is_alloc(skv_block_load(map, off), &stamp) ||
+		    !skv_index_place(map, off, copy, sizeof(copy), &key, &place))
+			continue;
+		*sum += 1 + skv_policy_keep(map, place);
+		(*n)++;
+		max--;
+	}
+}
+
+/*
+ * What the chunks of a stretch are worth: what some of its records are worth on average, for each
+ * chunk. Not their sum: a slab with a single record that is used all the time would go, and come
+ * again.
+ */
+static uint64_t worth(struct skv_writer *writer, const struct stretch *stretch)
+{
+	uint64_t sum = 0, n = 0, head;
+	struct skv_span span;
+	uint32_t i;
+
+	for (i = 0; i < STRETCH_SPANS; i++) {
+		head = head_of(writer->map, stretch->first +
+						    draw_below(writer, stretch->end - stretch->first));
+		if (skv_block_locate(writer->map, skv_chunk_off(writer->map, head), &span) &&
+		    (span.state == SKV_CHUNK_SLAB || span.state == SKV_CHUNK_RUN))
+			judge_span(writer, &span, STRETCH_JUDGED, &sum, &n);
+	}
+	return n > 0 ? sum * stretch->used / n : 0;
+}
+
+/* @off: a record that should go, whose surroundings are looked at too; or 0. */
+static bool choose(struct skv_writer *writer, uint64_t n, uint64_t off, struct stretch *ret)
+{
+	const struct skv_map *map = writer->map;
+	uint64_t chunk, cost, least = 0;
+	uint32_t i, n_found = 0;
+	struct stretch stretch;
+
+	for (i = 0; i < STRETCH_TRIES && n_found < STRETCHES; i++) {
+		chunk = i == 0 && off >= map->region.geo.chunk_off ?
+				(off - map->region.geo.chunk_off) / SKV_CHUNK_BYTES :
+				draw_chunk(writer);
+		if (!skv_chunk_is_ready(map, chunk) || !extend(map, chunk, n, &stretch))
+			continue;
+		cost = worth(writer, &stretch);
+		if (n_found++ == 0 || cost < least) {
+			least = cost;
+			*ret = stretch;
+		}
+	}
+	return n_found > 0 || search(writer, n, ret);
+}
+
+/* Whatever record lies here, if a slot names it. */
+static void evict_block(struct skv_writer *writer, const struct need *need, uint64_t off)
+{
+	const struct skv_map *map = writer->map;
+	uint8_t small[256], *copy = small;
+	uint64_t key_len, value_len, stamp;
+	struct skv_place place;
+	struct skv_key key;
+
+	if (!skv_block_is_alloc(skv_block_load(map, off), &stamp) ||
+	    !skv_index_record(map, off, &key_len, &value_len))
+		return;
+	if (key_len > sizeof(small))
+		copy = malloc(key_len);
+	if (copy && skv_index_place(map, off, copy, key_len, &key, &place) &&
+	    place.bits != need->spare.bits)
+		skv_index_evict_record(writer, off, stamp, &key);
+	if (copy != small)
+		free(copy);
+	SKV_FAULT(EVICT_RECORD);
+}
+
+static enum result empty_slab(struct skv_writer *writer, const struct need *need, uint64_t head,
+			      struct skv_cell seen)
+{
+	uint32_t class = skv_chunk_class(seen.w), i, n;
+	uint64_t off = skv_chunk_off(writer->map, head);
+
+	if (!is_slab(writer->map, head, seen))
+		return LOST;
+	n = skv_class_blocks(class);
+	for (i = 0; i < n; i++, off += skv_class_bytes[class])
+		evict_block(writer, need, off);
+	SKV_FAULT(EVICT_EMPTIED);
+	return skv_arena_dismantle(writer, head, seen) ? GOT : LOST;
+}
+
+/* All keys of the stretch go. LOST when some of it was not to be had. */
+static enum result empty(struct skv_writer *writer, const struct need *need,
+			 const struct stretch *stretch)
+{
+	const struct skv_map *map = writer->map;
+	enum result result = GOT;
+	struct skv_cell seen;
+	uint64_t pos, len;
+	bool is_free;
+
+	for (pos = stretch->first; pos < stretch->end && result == GOT; pos += len) {
+		seen = skv_cell_read(skv_chunk_cell(map, pos));
+		len = span_len(map, pos, &is_free);
+		if (len == 0)
+			return LOST;
+		if (skv_chunk_state(seen.w) == SKV_CHUNK_SLAB) {
+			result = empty_slab(writer, need, pos, seen);
+		} else if (skv_chunk_state(seen.w) == SKV_CHUNK_RUN) {
+			evict_block(writer, need, skv_chunk_off(map, pos));
+			if (skv_load_relaxed(&skv_chunk_cell(map, pos)->v) == seen.v)
+				result = LOST;
+		}
+	}
+	return result;
+}
+
+static enum result evict_stretch(struct skv_writer *writer, const struct need *need, uint64_t off)
+{
+	struct stretch stretch;
+
+	if (!choose(writer, need->n, off, &stretch))
+		return NOTHING;
+	SKV_FAULT(EVICT_CHOSEN);
+	return empty(writer, need, &stretch);
+}
+
+/* ---- what is needed ----------------------------------------------------------------- */
+
+/*
+ * A record of a random chunk: keys are met as often as they take memory. Among the many keys that
+ * are small a few large ones would hardly ever be seen.
+ */
+static void look_by_bytes(struct skv_writer *writer, struct sample *sample)
+{
+	uint64_t sum = 0, n = 0, off = skv_chunk_off(writer->map, head_of(writer->map, draw_chunk(writer)));
+	struct skv_span span;
+
+	if (!skv_block_locate(writer->map, off, &span) ||
+	    (span.state != SKV_CHUNK_SLAB && span.state != SKV_CHUNK_RUN))
+		return;
+	judge_span(writer, &span, 1, &sum, &n);
+	if (n > 0 && sum - 1 < sample->any_keep) {
+		sample->any_keep = (uint32_t)(sum - 1);
+		sample->any_off = off;
+	}
+}
+
+/*
+ * Slabs that others have left empty, before anything is evicted: where somebody deletes a lot, they
+ * are met at once, and it pays to look for more of them.
+ */
+static bool reclaim(struct skv_writer *writer)
+{
+	const struct skv_map *map = writer->map;
+	struct skv_lack *lack = &writer->lack;
+	struct skv_cell seen;
+	uint64_t head;
+	uint32_t i;
+
+	for (i = 0; i <= lack->luck; i++) {
+		head = head_of(map, draw_chunk(writer));
+		seen = skv_cell_read(skv_chunk_cell(map, head));
+		if (skv_chunk_state(seen.w) == SKV_CHUNK_SLAB && is_slab(map, head, seen) &&
+		    skv_arena_dismantle(writer, head, seen)) {
+			lack->luck = RECLAIM_LOOKS;
+			return true;
+		}
+	}
+	lack->luck /= 2;
+	return false;
+}
+
+static enum result evict_for_block(struct skv_writer *writer, const struct need *need)
+{
+	struct sample sample = { .fit.keep = SKV_POLICY_KEEP_MAX, .any_keep = SKV_POLICY_KEEP_MAX };
+	uint32_t slab = need->class ? skv_class_blocks(need->class) : 1, looks;
+
+	if (reclaim(writer))
+		return GOT;
+	for (looks = 0; looks < LOOKS_MAX && (sample.n < KEYS_ENOUGH || sample.n_fit < FITS_ENOUGH); looks++)
+		look(writer, need, &sample);
+	look_by_bytes(writer, &sample);
+	if (!sample.fit.slot)
+		return evict_stretch(writer, need, sample.any_off);
+
+	if (sample.any_keep + skv_policy_disparity(writer->map) < sample.fit.keep &&
+	    ++writer->lack.pressure > slab / 2) {
+		writer->lack.pressure = 0;
+		/* If that fails, the key of this class is as good. */
+		if (evict_stretch(writer, need, sample.any_off) == GOT)
+			return GOT;
+	}
+	return evict_key(writer, &sample.fit);
+}
+
+/* The lowest chunks that are not for leaves yet. */
+static enum result evict_for_leaf(struct skv_writer *writer, const struct need *need)
+{
+	const struct skv_map *map = writer->map;
+	struct skv_ready ready = skv_chunks_ready(map);
+	struct stretch first = { 0, 0, 0 };
+	uint64_t pos = ready.low ? 0 : ready.high, len, n_seen = 0;
+	bool is_free;
+
+	while (pos < map->region.geo.n_chunks && n_seen < LEAF_RUN_MAX) {
+		if (pos == ready.low && ready.low < ready.high) {
+			pos = ready.high;
+			continue;
+		}
+		len = span_len(map, pos, &is_free);
+		if (len == 0) {
+			pos++;
+			continue;
+		}
+		/* Given free a moment ago. */
+		if (is_free)
+			return LOST;
+		if (first.end == 0 || len <= LEAF_RUN_MAX) {
+			first.first = pos;
+			first.end = pos + len;
+		}
+		if (len <= LEAF_RUN_MAX)
+			break;
+		n_seen++;
+		pos += len;
+	}
+	if (first.end == 0)
+		return NOTHING;
+	SKV_FAULT(EVICT_CHOSEN);
+	return empty(writer, need, &first);
+}
+
+static enum result evict(struct skv_writer *writer, const struct skv_key *key)
+{
+	const struct skv_map *map = writer->map;
+	uint64_t bytes = writer->lack.bytes;
+	struct need need = { .spare = skv_place_of_hash(skv_hash(&map->hash, key->data, key->len)) };
+
+	if (writer->lack.leaf) {
+		need.n = 1;
+		return evict_for_leaf(writer, &need);
+	}
+	if (bytes == 0)
+		return NOTHING;
+	if (bytes <= SKV_CLASS_BYTES_MAX) {
+		need.class = skv_class_of(bytes);
+		need.n = skv_class_span(need.class);
+	} else {
+		need.n = (bytes + SKV_CHUNK_BYTES - 1) / SKV_CHUNK_BYTES;
+	}
+	return evict_for_block(writer, &need);
+}
+
+void skv_evict_begin(struct skv_writer *writer)
+{
+	writer->lack.hasty = writer->map->region.geo.evict != SHMKV_EVICT_NONE;
+	writer->lack.leaf = false;
+	writer->lack.bytes = 0;
+	writer->lack.tries = 0;
+}
+
+void skv_evict_end(struct skv_writer *writer)
+{
+	writer->lack.hasty = false;
+}
+
+bool skv_evict_room(struct skv_writer *writer, const struct skv_key *key)
+{
+	struct skv_lack *lack = &writer->lack;
+
+	if (!lack->hasty)
+		return false;
+	if (lack->tries++ < TRIES_MAX && evict(writer, key) != NOTHING) {
+		SKV_FAULT(EVICT_DONE);
+		lack->bytes = 0;
+		lack->leaf = false;
+		return true;
+	}
+	/* One more time, searching everywhere. */
+	lack->hasty = false;
+	return true;
+}

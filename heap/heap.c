@@ -136,13 +136,28 @@ void skv_rcu_wait(void)
 #endif
 }
 
+/* Where retired memory came from. */
+#define KIND_BLOCK 0u
+#define KIND_TABLE 1u
+#define KIND_OTHER 2u
+#define KIND_MASK 3u
+
 /* After a grace period, or when nobody reads. Under the lock. */
 static void free_now(struct skv_heap *heap, const struct skv_retired *item)
 {
-	if (item->bytes_and_kind & 1)
-		skv_pool_zeroed_free(&heap->pool, item->memory, item->bytes_and_kind >> 1);
-	else
-		skv_pool_free(&heap->pool, item->memory, item->bytes_and_kind >> 1);
+	size_t bytes = item->bytes_and_kind / (KIND_MASK + 1);
+
+	switch (item->bytes_and_kind & KIND_MASK) {
+	case KIND_BLOCK:
+		skv_pool_free(&heap->pool, item->memory, bytes);
+		break;
+	case KIND_TABLE:
+		skv_pool_zeroed_free(&heap->pool, item->memory, bytes);
+		break;
+	default:
+		heap->free_other(heap, item->memory, bytes);
+		break;
+	}
 }
 
 static void batch_free(struct skv_heap *heap, struct skv_batch *batch)
@@ -172,12 +187,13 @@ static bool batch_has_room(struct skv_batch *batch)
 	return true;
 }
 
-static void retire(struct skv_heap *heap, const struct skv_retired *item)
+static void retire(struct skv_heap *heap, void *memory, size_t bytes, unsigned int kind)
 {
+	const struct skv_retired item = { memory, (uint64_t)bytes * (KIND_MASK + 1) + kind };
 	struct skv_batch *batch = &heap->batch;
 
 	if (skv_rcu_is_alone()) {
-		free_now(heap, item);
+		free_now(heap, &item);
 		return;
 	}
 	/* No room to note it: wait here, under the lock. No reader ever takes the lock. */
@@ -185,27 +201,28 @@ static void retire(struct skv_heap *heap, const struct skv_retired *item)
 		skv_rcu_wait();
 		batch_free(heap, batch);
 		if (batch->cap == 0) {
-			free_now(heap, item);
+			free_now(heap, &item);
 			return;
 		}
 	}
-	batch->items[batch->n++] = *item;
-	batch->bytes += item->bytes_and_kind >> 1;
+	batch->items[batch->n++] = item;
+	batch->bytes += bytes;
 }
 
 void skv_heap_retire(struct skv_heap *heap, void *block, size_t bytes)
 {
-	const struct skv_retired item = { .memory = block, .bytes_and_kind = (uint64_t)bytes * 2 };
-
-	retire(heap, &item);
+	retire(heap, block, bytes, KIND_BLOCK);
 }
 
 void skv_heap_retire_table(struct skv_heap *heap, void *table, size_t bytes)
 {
-	const struct skv_retired item = { .memory = table, .bytes_and_kind = (uint64_t)bytes * 2 + 1 };
-
 	if (table)
-		retire(heap, &item);
+		retire(heap, table, bytes, KIND_TABLE);
+}
+
+void skv_heap_retire_other(struct skv_heap *heap, void *memory, size_t bytes)
+{
+	retire(heap, memory, bytes, KIND_OTHER);
 }
 
 void skv_heap_reclaim(struct skv_heap *heap)

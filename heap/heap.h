@@ -33,7 +33,7 @@
 
 struct skv_retired {
 	void *memory;
-	uint64_t bytes_and_kind; /* bytes * 2, + 1 for memory from skv_pool_zeroed */
+	uint64_t bytes_and_kind; /* bytes * 4 + where it came from, see heap.c */
 };
 
 /*
@@ -58,6 +58,8 @@ struct skv_heap {
 	struct skv_hash_key hash;
 	uint64_t max_bytes;
 	uint64_t retired_bytes; /* wait for readers when so much is retired */
+	/* takes back what skv_heap_retire_other was given, under the lock; NULL if it never is */
+	void (*free_other)(struct skv_heap *heap, void *memory, size_t bytes);
 	/* written by whoever holds the lock, on lines that readers have no need of */
 	pthread_mutex_t lock __attribute__((aligned(64)));
 	struct skv_pool pool;
@@ -122,6 +124,9 @@ void skv_heap_retire(struct skv_heap *heap, void *block, size_t bytes);
 
 /* The same for memory from skv_pool_zeroed. */
 void skv_heap_retire_table(struct skv_heap *heap, void *table, size_t bytes);
+
+/* The same for memory of the engine's own, which heap->free_other takes back. */
+void skv_heap_retire_other(struct skv_heap *heap, void *memory, size_t bytes);
 
 /*
  * skv_heap_reclaim - wait for readers and free all that was retired

@@ -23,6 +23,8 @@ int shmkv_capabilities(struct shmkv *kv, uint64_t *ret_bits)
 		bits |= SHMKV_CAN_CHECK;
 	if (engine->layout)
 		bits |= SHMKV_CAN_LAYOUT;
+	if (engine->snapshot)
+		bits |= SHMKV_CAN_SNAPSHOT;
 	*ret_bits = bits;
 	return 0;
 }

@@ -6,10 +6,11 @@
 
 static const struct skv_engine *const engines_built_in[] = {
 	&skv_engine_shm,
+	&skv_engine_hamt,
 	NULL,
 };
 
-/* Schemes that are spoken for but not in this build. */
+/* Schemes that are spoken for, also where the table in use lacks them. */
 static const char *const schemes_elsewhere[] = {
 	"heap:adaptive",
 	"heap:hamt",

@@ -11,6 +11,7 @@
  */
 
 #include <shmkv/inspect.h>
+#include <shmkv/snapshot.h>
 #include <shmkv/shmkv.h>
 
 struct skv_key {
@@ -102,6 +103,13 @@ struct skv_engine {
 	uint64_t (*scan_cursor)(const void *scan);
 	void (*scan_end)(void *scan);
 
+	/* A frozen map for a handle of its own, with the table that goes with it. */
+	int (*snapshot)(void *map, const struct skv_engine **ret_engine, void **ret_map);
+	/* Of two maps of this table. */
+	int (*diff)(void *before, void *after,
+		    int (*fn)(const struct shmkv_difference *difference, void *arg), void *arg);
+	int (*shape)(void *map, struct shmkv_hamt_info *info);
+
 	int (*info)(void *map, struct shmkv_info *info); /* a whole structure, name filled by api */
 	/* Whole structures of ours, sizes set, everything else zero. */
 	int (*stats)(void *map, struct shmkv_stats *stats);
@@ -118,5 +126,6 @@ struct skv_engine {
 };
 
 extern const struct skv_engine skv_engine_shm;
+extern const struct skv_engine skv_engine_hamt;
 
 #endif

@@ -305,7 +305,7 @@ void skv_heap_check(struct skv_heap *heap, void (*fn)(const char *violation, voi
 	uint64_t used;
 
 	audit->violations += skv_pool_check(&heap->pool, fn, arg, &used);
-	if (heap->pool.used_bytes > heap->max_bytes) {
+	if (heap->pool.used_bytes > heap->max_bytes && !heap->may_overdraw) {
 		audit->violations++;
 		if (fn)
 			fn("the map uses more memory than its limit", arg);

@@ -60,6 +60,7 @@ struct skv_heap {
 	uint64_t retired_bytes; /* wait for readers when so much is retired */
 	/* takes back what skv_heap_retire_other was given, under the lock; NULL if it never is */
 	void (*free_other)(struct skv_heap *heap, void *memory, size_t bytes);
+	bool may_overdraw; /* a del may take memory over the limit, see hamt-engine.c */
 	/* written by whoever holds the lock, on lines that readers have no need of */
 	pthread_mutex_t lock __attribute__((aligned(64)));
 	struct skv_pool pool;

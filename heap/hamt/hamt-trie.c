@@ -198,24 +198,26 @@ int skv_hamt_clear(struct skv_hamt *t)
 
 /* ---- versions -------------------------------------------------------------------- */
 
-struct skv_hamt_version *skv_hamt_freeze(struct skv_hamt *t)
+int skv_hamt_freeze(struct skv_hamt *t, struct skv_hamt_version **ret_version)
 {
 	struct skv_hamt_version *version;
 
 	version = skv_hamt_pool_alloc(&t->pool, sizeof(*version));
 	if (!version)
-		return NULL;
+		return t->pool.from->error;
 	version->root = t->root;
 	version->count = t->count;
 	version->stamp = t->stamp++;
 	version->older = t->newest;
 	version->newer = NULL;
+	version->is_ending = false;
 	version->dead = (struct skv_hamt_list){ version->dead_first, 0, SKV_HAMT_RETIRED_MAX };
 	if (t->newest)
 		t->newest->newer = version;
 	t->newest = version;
 	t->limit = version->stamp;
-	return version;
+	*ret_version = version;
+	return 0;
 }
 
 static void version_end(struct skv_hamt *t, struct skv_hamt_version *version)
@@ -268,21 +270,36 @@ static bool settle_word(struct skv_hamt *t, struct skv_hamt_version *version)
 	return true;
 }
 
-bool skv_hamt_release(struct skv_hamt *t, struct skv_hamt_version *version, size_t budget)
+int skv_hamt_release(struct skv_hamt *t, struct skv_hamt_version *version, size_t budget)
 {
 	struct skv_hamt_list *dead = &version->dead;
 
 	/* From here on it is only a list. */
 	version->root = 0;
 	version->count = 0;
+	version->is_ending = true;
 	while (dead->n > 0) {
 		if (budget-- == 0)
-			return false;
+			return 0;
 		if (dead->n > LOOK_AHEAD)
 			__builtin_prefetch(skv_hamt_node_of(dead->words[dead->n - LOOK_AHEAD - 1]));
 		if (!settle_word(t, version))
-			return false;
+			return -ENOMEM;
 	}
 	version_end(t, version);
-	return true;
+	return 1;
+}
+
+int skv_hamt_release_ending(struct skv_hamt *t)
+{
+	struct skv_hamt_version *version, *older;
+	int r;
+
+	for (version = t->newest; version; version = older) {
+		older = version->older;
+		r = version->is_ending ? skv_hamt_release(t, version, SIZE_MAX) : 0;
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }

@@ -48,6 +48,7 @@ struct skv_hamt_version {
 	uint64_t count;
 	uint64_t stamp; /* nothing in it is stamped above */
 	struct skv_hamt_version *older, *newer;
+	bool is_ending;
 	struct skv_hamt_list dead; /* taken from the head while this was the newest version */
 	uint64_t dead_first[SKV_HAMT_RETIRED_MAX];
 };
@@ -159,8 +160,8 @@ static inline void skv_hamt_seek(struct skv_hamt *t, uint64_t hash, const void *
  * skv_hamt_put - put an item where its key was sought
  * @pos: of the item's hash and key; not valid afterwards
  *
- * Gives the item its stamp. An item of the same key is retired. Returns 0, or -ENOMEM with
- * nothing changed and @item still the caller's; the map's pool knows why.
+ * Gives the item its stamp. An item of the same key is retired. Returns 0, or -ENOSPC or -ENOMEM
+ * with nothing changed and @item still the caller's.
  */
 static inline int skv_hamt_put(struct skv_hamt *t, const struct skv_hamt_pos *pos,
 			       struct skv_hamt_item *item)
@@ -168,7 +169,7 @@ static inline int skv_hamt_put(struct skv_hamt *t, const struct skv_hamt_pos *po
 	return t->code->put(t, pos, item);
 }
 
-/* skv_hamt_remove - retire the item that was found; 0, or -ENOMEM with nothing changed */
+/* skv_hamt_remove - retire the item that was found; 0, -ENOSPC or -ENOMEM with nothing changed */
 static inline int skv_hamt_remove(struct skv_hamt *t, const struct skv_hamt_pos *pos)
 {
 	return t->code->remove(t, pos);
@@ -197,16 +198,20 @@ int skv_hamt_clear(struct skv_hamt *t);
 
 /* ---- versions -------------------------------------------------------------------- */
 
-/* skv_hamt_freeze - a picture of the head, in constant time; NULL if there is no memory */
-struct skv_hamt_version *skv_hamt_freeze(struct skv_hamt *t);
+/* skv_hamt_freeze - a picture of the head, in constant time: 0, -ENOSPC or -ENOMEM */
+int skv_hamt_freeze(struct skv_hamt *t, struct skv_hamt_version **ret_version);
 
 /*
  * skv_hamt_release - end a version, in steps
  * @budget: objects to look at in this call; SIZE_MAX for all
  *
- * Nobody may read @version any more. Returns true when it is gone; until then call again.
+ * Nobody may read @version any more. Returns 1 when it is gone, 0 when there is more to do, or
+ * -ENOMEM: it stays among the ending ones, and a later call may have more luck.
  */
-bool skv_hamt_release(struct skv_hamt *t, struct skv_hamt_version *version, size_t budget);
+int skv_hamt_release(struct skv_hamt *t, struct skv_hamt_version *version, size_t budget);
+
+/* skv_hamt_release_ending - finish what found no memory; 0 or -ENOMEM */
+int skv_hamt_release_ending(struct skv_hamt *t);
 
 /* ---- memory ---------------------------------------------------------------------- */
 

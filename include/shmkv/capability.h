@@ -23,6 +23,7 @@ extern "C" {
 #define SHMKV_CAN_SHARE ((uint64_t)1 << 0)  /* by name, with other processes: attach, unlink, list */
 #define SHMKV_CAN_CHECK ((uint64_t)1 << 1)  /* shmkv_check */
 #define SHMKV_CAN_LAYOUT ((uint64_t)1 << 2) /* shmkv_layout */
+#define SHMKV_CAN_SNAPSHOT ((uint64_t)1 << 3) /* shmkv_snapshot */
 
 /*
  * shmkv_capabilities - what can be done with this map

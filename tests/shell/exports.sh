@@ -13,6 +13,7 @@ declared() {
 		#include <shmkv/value.h>
 		#include <shmkv/inspect.h>
 		#include <shmkv/capability.h>
+		#include <shmkv/snapshot.h>
 	END
 	$CC -E -P -I"$SRC/include" "$tap_dir/all.c" | tr '\n' ' ' | awk '
 	{

@@ -259,7 +259,8 @@ static void a_long_history_ends_like_the_model(void)
 			fixture_init(f, &hashes[i]);
 			f->trie.code = codes[j];
 			/* Bunches of thousands are slow, and nobody's aim. */
-			random_history(f, &random, hashes[i].fn == hash_good ? n_steps : n_steps / 20);
+			random_history(f, &random,
+				       hashes[i].fn == hash_good ? n_steps : n_steps / 20);
 			fixture_deinit(f);
 		}
 	}
@@ -336,8 +337,10 @@ static void paths_without_nodes_are_parted_anywhere(void)
 				CHECK(skv_hamt_find(&f.trie, keys[k], &keys[k]) == &items[k]->head);
 			a = keys[n - 1] ^ 1;
 			b = keys[n - 1] ^ (uint64_t)1 << 40;
-			CHECK_EQ(skv_hamt_find(&f.trie, a, &a) != NULL, a == keys[0] || a == keys[1]);
-			CHECK_EQ(skv_hamt_find(&f.trie, b, &b) != NULL, b == keys[0] || b == keys[1]);
+			CHECK_EQ(skv_hamt_find(&f.trie, a, &a) != NULL,
+				 a == keys[0] || a == keys[1]);
+			CHECK_EQ(skv_hamt_find(&f.trie, b, &b) != NULL,
+				 b == keys[0] || b == keys[1]);
 			for (k = 0; k < n; k++) {
 				skv_hamt_seek(&f.trie, keys[k], &keys[k], &pos);
 				CHECK(pos.found == &items[k]->head);

@@ -7,7 +7,7 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -200,6 +200,26 @@ static void snapshots_stay_while_the_map_changes(void)
 	map_end(m->kv);
 	free(snapshots);
 	free(m);
+}
+
+static void *wait_for_end(void *arg)
+{
+	sem_wait(arg);
+	return NULL;
+}
+
+/* A process that has two threads locks, and frees only after a grace period. */
+static void so_they_do_where_another_thread_might_read(void)
+{
+	pthread_t thread;
+	sem_t end;
+
+	CHECK_EQ(sem_init(&end, 0, 0), 0);
+	CHECK_EQ(pthread_create(&thread, NULL, wait_for_end, &end), 0);
+	snapshots_stay_while_the_map_changes();
+	CHECK_EQ(sem_post(&end), 0);
+	CHECK_EQ(pthread_join(thread, NULL), 0);
+	sem_destroy(&end);
 }
 
 static void a_scan_gives_the_map_of_one_moment(void)
@@ -727,14 +747,18 @@ static void threads_of_every_kind_see_no_wrong_value(void)
 const struct skv_test skv_tests_snapshot[] = {
 	{ "snapshot", "snapshots stay what they were while the map changes",
 	  snapshots_stay_while_the_map_changes, 60 },
-	{ "snapshot", "a scan gives the map of one moment", a_scan_gives_the_map_of_one_moment, 20 },
-	{ "snapshot", "a snapshot reads, and does not write", a_snapshot_reads_and_does_not_write, 10 },
+	{ "snapshot", "so they do where another thread might read",
+	  so_they_do_where_another_thread_might_read, 120 },
+	{ "snapshot", "a scan gives the map of one moment", a_scan_gives_the_map_of_one_moment,
+	  20 },
+	{ "snapshot", "a snapshot reads, and does not write",
+	  a_snapshot_reads_and_does_not_write, 10 },
 	{ "snapshot", "snapshots and scans may outlive the map",
 	  snapshots_and_scans_may_outlive_the_map, 20 },
 	{ "difference", "a difference names what changed and nothing else",
 	  a_difference_names_what_changed_and_nothing_else, 20 },
-	{ "difference", "a difference of strangers is refused", a_difference_of_strangers_is_refused,
-	  10 },
+	{ "difference", "a difference of strangers is refused",
+	  a_difference_of_strangers_is_refused, 10 },
 	{ "memory", "a full map can be looked at, and emptied under a snapshot",
 	  a_full_map_can_be_looked_at_and_emptied_under_a_snapshot, 30 },
 	{ "memory", "a cleared map gives its memory to later writes",

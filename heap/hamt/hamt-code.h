@@ -72,6 +72,12 @@ static inline void object_retire(struct skv_hamt *t, uint64_t slot)
 	}
 }
 
+/* May a node be rearranged where it is? Neither a version nor a reader of the head has it. */
+static inline bool is_alone_with(const struct skv_hamt *t, const struct skv_hamt_node *node)
+{
+	return node->stamp > t->limit && (!t->heap || skv_rcu_is_alone());
+}
+
 /* Room for whatever one change takes out of the head. */
 static inline int reserve_dead(struct skv_hamt *t)
 {
@@ -252,29 +258,22 @@ static void seek(struct skv_hamt *t, uint64_t hash, const void *key, struct skv_
 /* ---- one slot of the head -------------------------------------------------------- */
 
 /* Keeps nodemap, which only the writer reads, in step with a slot that is about to change. */
-static inline void note_kind(struct skv_hamt_node *node, uint64_t parent_slot, unsigned int idx,
-			     uint64_t slot)
+static inline void note_kind(struct skv_hamt_node *node, uint64_t parent_slot, uint64_t hash,
+			     uint64_t old, uint64_t slot)
 {
-	uint32_t map = node->map, bit;
-
-	if (skv_hamt_kind(parent_slot) == SKV_HAMT_BUNCH ||
-	    skv_hamt_is_item(node->slots[idx]) == skv_hamt_is_item(slot))
-		return;
-	while (idx-- > 0)
-		map &= map - 1;
-	bit = map & -map;
-	node->nodemap = skv_hamt_is_item(slot) ? node->nodemap & ~bit : node->nodemap | bit;
+	if (skv_hamt_kind(parent_slot) != SKV_HAMT_BUNCH &&
+	    skv_hamt_is_item(old) != skv_hamt_is_item(slot))
+		node->nodemap ^= (uint32_t)1 << skv_hamt_digit(hash, skv_hamt_up(parent_slot));
 }
 
 static inline void slot_change(const struct skv_hamt_pos *pos, unsigned int depth, uint64_t slot)
 {
-	struct skv_hamt_node *parent;
 	uint64_t parent_slot;
 
 	if (depth > 0) {
 		parent_slot = *pos->path[depth - 1];
-		parent = skv_hamt_node_of(parent_slot);
-		note_kind(parent, parent_slot, (unsigned int)(pos->path[depth] - parent->slots), slot);
+		note_kind(skv_hamt_node_of(parent_slot), parent_slot, pos->hash, *pos->path[depth],
+			  slot);
 	}
 	/* [slot.store] release, pairs with [slot.load]: what is new before the way to it. */
 	skv_hamt_slot_store(pos->path[depth], slot);
@@ -299,7 +298,7 @@ static int slot_change_shared(struct skv_hamt *t, const struct skv_hamt_pos *pos
 		copy->map = old->map;
 		copy->nodemap = old->nodemap;
 		memcpy(copy->slots, old->slots, n_slots * sizeof(copy->slots[0]));
-		note_kind(copy, parent_slot, idx, slot);
+		note_kind(copy, parent_slot, pos->hash, old->slots[idx], slot);
 		copy->slots[idx] = slot;
 		slot = (parent_slot & ~SKV_HAMT_ADDRESS_MASK) | (uint64_t)(uintptr_t)copy;
 		olds[n++] = parent_slot;
@@ -342,12 +341,19 @@ static inline void copy_slots(uint64_t *dst, const uint64_t *src, unsigned int n
 	memcpy(dst, src, n * sizeof(*dst));
 }
 
-static struct skv_hamt_node *node_with(struct skv_hamt *t, const struct skv_hamt_node *node,
+/* @node itself if it can take one more where it is. */
+static struct skv_hamt_node *node_with(struct skv_hamt *t, struct skv_hamt_node *node,
 				       unsigned int digit, uint64_t slot)
 {
 	unsigned int n = count_bits(node->map), idx = slot_index(node->map, digit);
 	struct skv_hamt_node *with;
 
+	if (skv_hamt_room(n) > n && is_alone_with(t, node)) {
+		memmove(node->slots + idx + 1, node->slots + idx, (n - idx) * sizeof(slot));
+		node->slots[idx] = slot;
+		node->map |= (uint32_t)1 << digit;
+		return node;
+	}
 	with = node_new(t, n + 1);
 	if (!with)
 		return NULL;
@@ -418,6 +424,12 @@ static int put_in_bunch(struct skv_hamt *t, const struct skv_hamt_pos *pos, uint
 	return slot_set(t, &below, pos->depth + 1, item_slot);
 }
 
+static inline void count_put(struct skv_hamt *t)
+{
+	__atomic_store_n(&t->count, t->count + 1, __ATOMIC_RELAXED);
+	t->n_items++;
+}
+
 static int put(struct skv_hamt *t, const struct skv_hamt_pos *pos, struct skv_hamt_item *item)
 {
 	uint64_t *at = pos->path[pos->depth], old = *at, slot;
@@ -433,6 +445,10 @@ static int put(struct skv_hamt *t, const struct skv_hamt_pos *pos, struct skv_ha
 	case SKV_HAMT_END_NO_DIGIT:
 		up = (unsigned int)(old >> 48);
 		node = node_with(t, skv_hamt_node_of(old), skv_hamt_digit(pos->hash, up), slot);
+		if (node == skv_hamt_node_of(old)) {
+			count_put(t);
+			return 0;
+		}
 		slot = skv_hamt_slot_node(node, up);
 		break;
 	case SKV_HAMT_END_PARTS:
@@ -475,8 +491,7 @@ static int put(struct skv_hamt *t, const struct skv_hamt_pos *pos, struct skv_ha
 	}
 	if (pos->end == SKV_HAMT_END_NO_DIGIT || pos->end == SKV_HAMT_END_JOIN_BUNCH)
 		retire(t, old, skv_hamt_node_of(old)->stamp);
-	__atomic_store_n(&t->count, t->count + 1, __ATOMIC_RELAXED);
-	t->n_items++;
+	count_put(t);
 	return 0;
 }
 
@@ -532,6 +547,21 @@ static uint64_t shrunk(struct skv_hamt *t, const struct skv_hamt_pos *pos, unsig
 	return without ? (old & ~SKV_HAMT_ADDRESS_MASK) | (uint64_t)(uintptr_t)without : 0;
 }
 
+/* The item's slot out of its node, where the node is. False if a new one has to be made. */
+static inline bool shrink_in_place(struct skv_hamt *t, const struct skv_hamt_pos *pos)
+{
+	uint64_t node_slot = *pos->path[pos->depth - 1];
+	struct skv_hamt_node *node = skv_hamt_node_of(node_slot);
+	unsigned int n = count_bits(node->map), idx;
+
+	if (n == 2 || skv_hamt_room(n - 1) != skv_hamt_room(n) || !is_alone_with(t, node))
+		return false;
+	idx = (unsigned int)(pos->path[pos->depth] - node->slots);
+	memmove(node->slots + idx, node->slots + idx + 1, (n - idx - 1) * sizeof(node->slots[0]));
+	node->map &= ~((uint32_t)1 << skv_hamt_digit(pos->hash, skv_hamt_up(node_slot)));
+	return true;
+}
+
 static int remove_found(struct skv_hamt *t, const struct skv_hamt_pos *pos)
 {
 	unsigned int depth = pos->depth, idx;
@@ -541,6 +571,8 @@ static int remove_found(struct skv_hamt *t, const struct skv_hamt_pos *pos)
 
 	if (reserve_dead(t) < 0)
 		return -ENOMEM;
+	if (pos->end == SKV_HAMT_END_FOUND && depth > 0 && shrink_in_place(t, pos))
+		goto done;
 	/* The only item of the map is the only one that leaves its slot empty. */
 	if (pos->end == SKV_HAMT_END_IN_BUNCH || depth > 0) {
 		if (pos->end == SKV_HAMT_END_IN_BUNCH) {
@@ -563,6 +595,7 @@ static int remove_found(struct skv_hamt *t, const struct skv_hamt_pos *pos)
 	}
 	if (old)
 		retire(t, old, skv_hamt_node_of(old)->stamp);
+done:
 	retire(t, skv_hamt_slot_item(pos->found), pos->found->stamp);
 	__atomic_store_n(&t->count, t->count - 1, __ATOMIC_RELAXED);
 	return 0;
@@ -575,6 +608,12 @@ struct sortable {
 	uint64_t hash;
 	struct skv_hamt_item *item;
 };
+
+/* So many are sorted by comparison. */
+#define FEW 12u
+
+/* From so many on, two levels are sorted in one pass. */
+#define MANY 2048u
 
 struct building {
 	struct skv_hamt *t;
@@ -660,12 +699,35 @@ static void nodes_free(struct skv_hamt *t, uint64_t slot)
 	node_free(t, slot);
 }
 
-/* @starts: where the items of each digit begin in @s; more than one digit has some. */
+static uint64_t build_failed(struct building *b, const uint64_t *slots, unsigned int n)
+{
+	while (n-- > 0)
+		nodes_free(b->t, slots[n]);
+	return 0;
+}
+
+/* The tree of these slots at a level: a node, unless there is only one. */
+static uint64_t build_finish(struct building *b, const uint64_t *slots, unsigned int n,
+			     uint32_t map, uint32_t nodemap, unsigned int up)
+{
+	struct skv_hamt_node *node;
+
+	if (n == 1)
+		return slots[0];
+	node = node_new(b->t, n);
+	if (!node)
+		return build_failed(b, slots, n);
+	node->map = map;
+	node->nodemap = nodemap;
+	copy_slots(node->slots, slots, n);
+	return skv_hamt_slot_node(node, up);
+}
+
+/* What 32 neighbouring buckets hold; @starts has one more. */
 static uint64_t build_node(struct building *b, struct sortable *s, struct sortable *to,
-			   const size_t starts[SKV_HAMT_WIDTH + 1], unsigned int up)
+			   const size_t *starts, unsigned int up)
 {
 	uint64_t slots[SKV_HAMT_WIDTH];
-	struct skv_hamt_node *node;
 	uint32_t map = 0, nodemap = 0;
 	unsigned int digit, n = 0;
 	size_t first, len;
@@ -680,33 +742,24 @@ static uint64_t build_node(struct building *b, struct sortable *s, struct sortab
 			b->n_kept++;
 		} else {
 			slots[n] = build_any(b, s + first, to + first, len, up + SKV_HAMT_BITS);
+			if (slots[n] == 0)
+				return build_failed(b, slots, n);
 		}
-		if (slots[n] == 0)
-			goto fail;
 		map |= (uint32_t)1 << digit;
 		if (!skv_hamt_is_item(slots[n]))
 			nodemap |= (uint32_t)1 << digit;
 		n++;
 	}
-	node = node_new(b->t, n);
-	if (!node)
-		goto fail;
-	node->map = map;
-	node->nodemap = nodemap;
-	copy_slots(node->slots, slots, n);
-	return skv_hamt_slot_node(node, up);
-
-fail:
-	while (n-- > 0)
-		nodes_free(b->t, slots[n]);
-	return 0;
+	return build_finish(b, slots, n, map, nodemap, up);
 }
 
 /* A few, in the order of their hashes. */
 static uint64_t build_sorted(struct building *b, struct sortable *s, struct sortable *to, size_t n)
 {
-	size_t starts[SKV_HAMT_WIDTH + 1], i = 0;
-	unsigned int up, digit;
+	uint64_t slots[FEW];
+	unsigned int up, digit, n_slots = 0;
+	uint32_t map = 0, nodemap = 0, bit;
+	size_t i, end;
 
 	if (n == 1) {
 		b->n_kept++;
@@ -715,44 +768,84 @@ static uint64_t build_sorted(struct building *b, struct sortable *s, struct sort
 	if (s[0].hash == s[n - 1].hash)
 		return build_bunch(b, s, to, n);
 	up = skv_hamt_parting(s[0].hash, s[n - 1].hash);
-	for (digit = 0; digit < SKV_HAMT_WIDTH; digit++) {
-		starts[digit] = i;
-		while (i < n && skv_hamt_digit(s[i].hash, up) == digit)
-			i++;
+	for (i = 0; i < n; i = end) {
+		digit = skv_hamt_digit(s[i].hash, up);
+		for (end = i + 1; end < n && skv_hamt_digit(s[end].hash, up) == digit; end++)
+			;
+		slots[n_slots] = build_sorted(b, s + i, to + i, end - i);
+		if (slots[n_slots] == 0)
+			return build_failed(b, slots, n_slots);
+		bit = (uint32_t)1 << digit;
+		map |= bit;
+		nodemap |= skv_hamt_is_item(slots[n_slots]) ? 0 : bit;
+		n_slots++;
 	}
-	starts[SKV_HAMT_WIDTH] = n;
-	return build_node(b, s, to, starts, up);
+	return build_finish(b, slots, n_slots, map, nodemap, up);
 }
 
-#define FEW 12u
+/* Where each bucket begins, from how many it has; and the same once more, to count on. */
+static void starts_from_counts(size_t *starts, size_t *next, unsigned int n_buckets)
+{
+	unsigned int i;
+	size_t at = 0;
 
-/* Two or more items that agree above @up; moves them between the two arrays level by level. */
+	for (i = 0; i < n_buckets; i++) {
+		starts[i] = at;
+		at += next[i];
+		next[i] = starts[i];
+	}
+	starts[n_buckets] = at;
+}
+
+/* Many: one pass for two levels. */
+static uint64_t build_many(struct building *b, struct sortable *from, struct sortable *to, size_t n,
+			   unsigned int up)
+{
+	enum { N_BUCKETS = SKV_HAMT_WIDTH * SKV_HAMT_WIDTH };
+	size_t starts[N_BUCKETS + 1], next[N_BUCKETS] = { 0 }, i;
+	uint64_t slots[SKV_HAMT_WIDTH];
+	uint32_t map = 0, nodemap = 0;
+	unsigned int digit, n_slots = 0;
+
+	for (i = 0; i < n; i++)
+		next[from[i].hash << up >> 54]++;
+	starts_from_counts(starts, next, N_BUCKETS);
+	for (i = 0; i < n; i++)
+		to[next[from[i].hash << up >> 54]++] = from[i];
+
+	for (digit = 0; digit < SKV_HAMT_WIDTH; digit++) {
+		if (starts[digit * SKV_HAMT_WIDTH] == starts[(digit + 1) * SKV_HAMT_WIDTH])
+			continue;
+		slots[n_slots] = build_node(b, to, from, &starts[digit * SKV_HAMT_WIDTH],
+					    up + SKV_HAMT_BITS);
+		if (slots[n_slots] == 0)
+			return build_failed(b, slots, n_slots);
+		map |= (uint32_t)1 << digit;
+		if (!skv_hamt_is_item(slots[n_slots]))
+			nodemap |= (uint32_t)1 << digit;
+		n_slots++;
+	}
+	return build_finish(b, slots, n_slots, map, nodemap, up);
+}
+
+/* One or more items that agree above @up; moves them between the two arrays level by level. */
 static uint64_t build_any(struct building *b, struct sortable *from, struct sortable *to, size_t n,
 			  unsigned int up)
 {
-	size_t starts[SKV_HAMT_WIDTH + 1], next[SKV_HAMT_WIDTH], i;
-	unsigned int digit;
+	size_t starts[SKV_HAMT_WIDTH + 1], next[SKV_HAMT_WIDTH] = { 0 }, i;
 
 	if (n <= FEW) {
 		sort_few(from, n);
 		return build_sorted(b, from, to, n);
 	}
-	for (; up < 64; up += SKV_HAMT_BITS) {
-		memset(next, 0, sizeof(next));
-		for (i = 0; i < n; i++)
-			next[skv_hamt_digit(from[i].hash, up)]++;
-		if (next[skv_hamt_digit(from[0].hash, up)] < n)
-			break;
-	}
 	if (up >= 64)
 		return build_bunch(b, from, to, n);
+	if (n >= MANY && up <= 50)
+		return build_many(b, from, to, n, up);
 
-	for (digit = 0, i = 0; digit < SKV_HAMT_WIDTH; digit++) {
-		starts[digit] = i;
-		i += next[digit];
-		next[digit] = starts[digit];
-	}
-	starts[SKV_HAMT_WIDTH] = n;
+	for (i = 0; i < n; i++)
+		next[skv_hamt_digit(from[i].hash, up)]++;
+	starts_from_counts(starts, next, SKV_HAMT_WIDTH);
 	for (i = 0; i < n; i++)
 		to[next[skv_hamt_digit(from[i].hash, up)]++] = from[i];
 	return build_node(b, to, from, starts, up);
@@ -778,10 +871,7 @@ static int build(struct skv_hamt *t, struct skv_hamt_item **items, size_t n)
 		arrays[i] = (struct sortable){ items[i]->hash, items[i] };
 		items[i]->stamp = t->stamp + i;
 	}
-	if (n > 1)
-		slot = build_any(&b, arrays, arrays + n, n, 0);
-	else
-		slot = build_sorted(&b, arrays, arrays + n, n);
+	slot = build_any(&b, arrays, arrays + n, n, 0);
 	free(arrays);
 	if (slot != 0) {
 		t->stamp += n - 1;

@@ -3,9 +3,10 @@
 
 #include <string.h>
 
-/* A new chunk is half of what there is, in powers of two; the largest are what the map's pool
- * lays on huge pages, which spares a look-up in a large map most of its TLB misses. */
+/* A new chunk is as large as what there is, in powers of two. From a megabyte on it is what the
+ * map's pool lays on a huge page, which spares a look-up most of its TLB misses. */
 #define CHUNK_MIN ((size_t)8 << 10)
+#define CHUNK_MID ((size_t)512 << 10)
 #define CHUNK_MAX SKV_POOL_SPAN_BYTES
 
 /* Cut for one class at once, a 64th of a chunk: little enough that a small map touches few
@@ -34,8 +35,8 @@ static int chunk_add(struct skv_hamt_pool *pool)
 	struct skv_hamt_chunk *chunk;
 	size_t size = CHUNK_MIN;
 
-	while (size < CHUNK_MAX && size < pool->chunk_bytes / 2)
-		size *= 2;
+	while (size < CHUNK_MAX && size < pool->chunk_bytes)
+		size = size < CHUNK_MID ? 2 * size : CHUNK_MAX;
 	/* Near the limit a small one may still be had. */
 	for (;; size /= 2) {
 		if (size == CHUNK_MAX)
@@ -50,7 +51,8 @@ static int chunk_add(struct skv_hamt_pool *pool)
 	chunk->next = pool->chunks;
 	chunk->size = size;
 	pool->chunks = chunk;
-	pool->chunk_used = CHUNK_HEAD_BYTES;
+	/* Runs begin on a cache line, wherever the chunk does. */
+	pool->chunk_used = CHUNK_HEAD_BYTES + (-(uintptr_t)chunk & 63);
 	pool->chunk_bytes += size;
 	SKV_HAMT_POISON((uint8_t *)chunk + CHUNK_HEAD_BYTES, size - CHUNK_HEAD_BYTES);
 	return 0;

@@ -10,7 +10,8 @@
  * version with the stamp of that moment; what is stamped above the newest version belongs to
  * the head alone, everything else is shared and never changes again. A change
  *
- *   - makes at most one new node below, and then stores one slot in a node of the head's own;
+ *   - makes at most one new node below, and then stores one slot in a node of the head's own,
+ *     or rearranges such a node where it is, if no other thread can be reading the head;
  *   - if the node of that slot is shared, copies it, and so on up to the first that is not.
  *
  *   version 7        head                           after put(x), stamp 8
@@ -20,8 +21,8 @@
  *      ├── B(5)                                       └─► C(2), shared with version 7
  *      └── C(2)                              dead list of version 7: A(3), B(5)
  *
- * So while no version is alive writes are in place ("transient") but for the one node that gains
- * or loses a slot, and the first write to a path after a snapshot pays for copying it.
+ * So while no version is alive writes are in place ("transient") but for the one node that has no
+ * room for a slot, and the first write to a path after a snapshot pays for copying it.
  *
  * Death. What the head loses was born at b and is needed by the versions from b on. It goes to
  * the dead list of the newest version if that one has it, otherwise nobody needs it. When a
@@ -34,8 +35,8 @@
  *   pair                           what it carries
  *   [slot.store] -> [slot.load]    a node, bunch or item before the way to it
  *
- * A published node or bunch changes in single slots only (and in nodemap, which readers do not
- * look at); map never changes. Each store leads from one tree that is right to another, and so
+ * While other threads may read, a published node or bunch changes in single slots only (and in
+ * nodemap, which readers do not look at); map never changes. Each store leads from one tree that is right to another, and so
  * does the path of a reader that is overtaken: what it left behind is still the tree of before.
  * Linearization points: a change at its one store, a look-up at the load of the slot where it
  * ended, or, if that slot had been unlinked above it, at the moment of that. What the head lost

@@ -25,6 +25,8 @@ int shmkv_capabilities(struct shmkv *kv, uint64_t *ret_bits)
 		bits |= SHMKV_CAN_LAYOUT;
 	if (engine->snapshot)
 		bits |= SHMKV_CAN_SNAPSHOT;
+	if (engine->touch)
+		bits |= SHMKV_CAN_EXPIRE;
 	*ret_bits = bits;
 	return 0;
 }

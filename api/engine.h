@@ -10,6 +10,7 @@
  * and answers with the codes of shmkv.h. A NULL member means -EOPNOTSUPP.
  */
 
+#include <shmkv/expiry.h>
 #include <shmkv/inspect.h>
 #include <shmkv/snapshot.h>
 #include <shmkv/shmkv.h>
@@ -38,6 +39,7 @@ struct skv_sink {
 	size_t value_len; /* of the whole packed value */
 	size_t buf_len;   /* value_len minus what was skipped */
 	uint64_t token;
+	uint64_t deadline; /* by the engine's clock, ms; 0 for none */
 };
 
 /* A packed value in two pieces, so that payload is not copied before it is stored. */
@@ -89,18 +91,26 @@ struct skv_engine {
 
 	int (*get)(void *map, const struct skv_key *key, struct skv_sink *sink);
 	int (*exists)(void *map, const struct skv_key *key);
+	/* @ttl_ms: one of those that expiry.h allows, checked by the caller. */
 	int (*write)(void *map, const struct skv_key *key, enum skv_write_mode mode,
-		     uint64_t token, const struct skv_bytes *value, uint64_t *ret_token);
+		     uint64_t token, const struct skv_bytes *value, uint64_t ttl_ms,
+		     uint64_t *ret_token);
 	int (*update)(void *map, const struct skv_key *key, skv_splice_fn *fn, void *arg,
 		      uint64_t *ret_token);
 	/* @sink NULL: just remove; otherwise the removed value goes there. */
 	int (*remove)(void *map, const struct skv_key *key, struct skv_sink *sink);
+	/* @ttl_ms: not SHMKV_TTL_KEEP. */
+	int (*touch)(void *map, const struct skv_key *key, uint64_t ttl_ms);
+	int (*ttl)(void *map, const struct skv_key *key, uint64_t *ret_ms);
+	int (*expire)(void *map, uint64_t max, uint64_t *ret_removed);
 	int (*count)(void *map, uint64_t *ret_count);
 	int (*clear)(void *map, uint64_t *ret_removed);
 
 	int (*scan_begin)(void *map, uint64_t cursor, void **ret_scan);
 	int (*scan_next)(void *scan, struct shmkv_entry *ret_entry);
 	uint64_t (*scan_cursor)(const void *scan);
+	/* Of the entry that was given last; -ENOENT if there was none. */
+	int (*scan_ttl)(const void *scan, uint64_t *ret_ms);
 	void (*scan_end)(void *scan);
 
 	/* A frozen map for a handle of its own, with the table that goes with it. */

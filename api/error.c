@@ -42,6 +42,9 @@ static const struct error {
 	{ -EACCES, "EACCES",
 	  "the map's permissions do not allow this: attach read-only, or ask its owner" },
 	{ -EBADF, "EBADF", "the handle is closed or was never one: attach again" },
+	{ -EXDEV, "EXDEV",
+	  "the map counts time by the clock of another time namespace: run in the one where it was "
+	  "created" },
 	{ -ECHILD, "ECHILD",
 	  "the handle belongs to the parent of this forked process: attach in the child" },
 	{ -EBUSY, "EBUSY",

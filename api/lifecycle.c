@@ -3,6 +3,8 @@
 #include "api/engine-table.h"
 #include "api/handle.h"
 
+#include <shmkv/expiry.h>
+
 #include <stdio.h>
 #include <string.h>
 
@@ -79,6 +81,8 @@ static int options_check(const struct shmkv_options *opts)
 	if (opts->evict > SHMKV_EVICT_LFU)
 		return -EINVAL;
 	if (opts->max_processes > SLOTS_MAX || opts->max_threads > SLOTS_MAX)
+		return -EINVAL;
+	if (opts->default_ttl_ms > SHMKV_TTL_MAX)
 		return -EINVAL;
 	return 0;
 }

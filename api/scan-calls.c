@@ -82,6 +82,22 @@ int shmkv_scan_next(struct shmkv_scan *scan, struct shmkv_entry *ret_entry)
 	return r;
 }
 
+int shmkv_scan_ttl(const struct shmkv_scan *scan, uint64_t *ret_ms)
+{
+	int r;
+
+	if (!ret_ms)
+		return -EINVAL;
+	if (!scan)
+		return -EBADF;
+	r = skv_handle_check(scan->kv);
+	if (r < 0)
+		return r;
+	if (skv_handle_state(scan->kv) != scan->kv_state)
+		return -EBADF;
+	return scan->engine->scan_ttl ? scan->engine->scan_ttl(scan->scan, ret_ms) : -EOPNOTSUPP;
+}
+
 uint64_t shmkv_scan_cursor(const struct shmkv_scan *scan)
 {
 	return scan ? scan->cursor : UINT64_MAX;

@@ -5,8 +5,14 @@
 
 /* ---- whole values ---------------------------------------------------------------- */
 
+static bool ttl_is_right(uint64_t ttl_ms)
+{
+	return ttl_ms <= SHMKV_TTL_MAX || ttl_ms == SHMKV_TTL_NEVER || ttl_ms == SHMKV_TTL_KEEP;
+}
+
 static int store(struct shmkv *kv, const void *key, size_t key_len, enum skv_write_mode mode,
-		 uint64_t token, const struct shmkv_value *value, uint64_t *ret_token)
+		 uint64_t token, const struct shmkv_value *value, uint64_t ttl_ms,
+		 uint64_t *ret_token)
 {
 	struct skv_key k;
 	struct skv_bytes bytes;
@@ -22,10 +28,15 @@ static int store(struct shmkv *kv, const void *key, size_t key_len, enum skv_wri
 	r = skv_packed_from_value(value, &bytes);
 	if (r < 0)
 		return r;
+	if (!ttl_is_right(ttl_ms))
+		return -EINVAL;
 	if (!kv->engine->write)
 		return -EOPNOTSUPP;
+	/* Where nothing expires, keys live for ever, and that may be said. */
+	if (!kv->engine->touch && ttl_ms != SHMKV_TTL_DEFAULT && ttl_ms <= SHMKV_TTL_MAX)
+		return -EOPNOTSUPP;
 
-	r = kv->engine->write(kv->map, &k, mode, token, &bytes, &new_token);
+	r = kv->engine->write(kv->map, &k, mode, token, &bytes, ttl_ms, &new_token);
 	if (r < 0)
 		return r;
 	if (ret_token)
@@ -36,25 +47,49 @@ static int store(struct shmkv *kv, const void *key, size_t key_len, enum skv_wri
 int shmkv_put(struct shmkv *kv, const void *key, size_t key_len, struct shmkv_value value,
 	      uint64_t *ret_token)
 {
-	return store(kv, key, key_len, SKV_WRITE_PUT, 0, &value, ret_token);
+	return store(kv, key, key_len, SKV_WRITE_PUT, 0, &value, SHMKV_TTL_DEFAULT, ret_token);
 }
 
 int shmkv_add(struct shmkv *kv, const void *key, size_t key_len, struct shmkv_value value,
 	      uint64_t *ret_token)
 {
-	return store(kv, key, key_len, SKV_WRITE_ADD, 0, &value, ret_token);
+	return store(kv, key, key_len, SKV_WRITE_ADD, 0, &value, SHMKV_TTL_DEFAULT, ret_token);
 }
 
 int shmkv_replace(struct shmkv *kv, const void *key, size_t key_len, struct shmkv_value value,
 		  uint64_t *ret_token)
 {
-	return store(kv, key, key_len, SKV_WRITE_REPLACE, 0, &value, ret_token);
+	return store(kv, key, key_len, SKV_WRITE_REPLACE, 0, &value, SHMKV_TTL_DEFAULT, ret_token);
 }
 
 int shmkv_cas(struct shmkv *kv, const void *key, size_t key_len, uint64_t token,
 	      struct shmkv_value value, uint64_t *ret_token)
 {
-	return store(kv, key, key_len, SKV_WRITE_CAS, token, &value, ret_token);
+	return store(kv, key, key_len, SKV_WRITE_CAS, token, &value, SHMKV_TTL_DEFAULT, ret_token);
+}
+
+int shmkv_put_ttl(struct shmkv *kv, const void *key, size_t key_len, struct shmkv_value value,
+		  uint64_t ttl_ms, uint64_t *ret_token)
+{
+	return store(kv, key, key_len, SKV_WRITE_PUT, 0, &value, ttl_ms, ret_token);
+}
+
+int shmkv_add_ttl(struct shmkv *kv, const void *key, size_t key_len, struct shmkv_value value,
+		  uint64_t ttl_ms, uint64_t *ret_token)
+{
+	return store(kv, key, key_len, SKV_WRITE_ADD, 0, &value, ttl_ms, ret_token);
+}
+
+int shmkv_replace_ttl(struct shmkv *kv, const void *key, size_t key_len, struct shmkv_value value,
+		      uint64_t ttl_ms, uint64_t *ret_token)
+{
+	return store(kv, key, key_len, SKV_WRITE_REPLACE, 0, &value, ttl_ms, ret_token);
+}
+
+int shmkv_cas_ttl(struct shmkv *kv, const void *key, size_t key_len, uint64_t token,
+		  struct shmkv_value value, uint64_t ttl_ms, uint64_t *ret_token)
+{
+	return store(kv, key, key_len, SKV_WRITE_CAS, token, &value, ttl_ms, ret_token);
 }
 
 /* ---- removal --------------------------------------------------------------------- */

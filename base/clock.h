@@ -17,6 +17,17 @@
  */
 uint64_t skv_clock_boot_ms(void);
 
+/* skv_clock_boot_ns - the same in nanoseconds */
+uint64_t skv_clock_boot_ns(void);
+
+/*
+ * skv_clock_namespace - the time namespace that the boot clock of this process is of
+ *
+ * Returns a number that two processes share exactly if they share the namespace, or 0 when it
+ * is not known: no /proc, or a kernel without time namespaces.
+ */
+uint64_t skv_clock_namespace(void);
+
 /* skv_clock_coarse_ms - monotonic, up to one scheduler tick (1 to 10 ms) late, cheapest */
 uint64_t skv_clock_coarse_ms(void);
 

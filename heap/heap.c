@@ -93,6 +93,8 @@ int skv_heap_init(struct skv_heap *heap, const struct shmkv_options *opts)
 		return r;
 
 	memset(heap, 0, sizeof(*heap));
+	if (opts->default_ttl_ms || opts->evict)
+		return -EOPNOTSUPP;
 	r = skv_hash_key_init(&heap->hash, opts->hash, random[0], random[1]);
 	if (r < 0)
 		return r;

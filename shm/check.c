@@ -24,6 +24,8 @@
  *  C7  a block is FREE with the word of its slab's generation, or ALLOC
  *  C8  spans are whole: bodies name their head and lie in it
  *  C9  CLAIMED, DISMANTLE, FORWARD only while somebody living works on them
+ *  C10 a slot that EXPIRES names a record with a deadline, and the superblock says that there
+ *      are such; whether it has come is no question here
  */
 
 #define BITMAP_WORDS 8u
@@ -96,6 +98,10 @@ static void check_record(struct walk *walk, uint32_t leaf, uint32_t slot, struct
 		return;
 	}
 
+	if ((seen.w & SKV_SLOT_EXPIRES) && !skv_deadline_of(map, seen.w, off))
+		violated(walk, "leaf %u slot %u says that its key expires, but not when", leaf, slot);
+	if ((seen.w & SKV_SLOT_EXPIRES) && !skv_load_relaxed(&skv_super(map)->expires))
+		violated(walk, "leaf %u slot %u expires in a segment where nothing does", leaf, slot);
 	walk->audit->record_bytes += SKV_RECORD_HEADER + key_len + value_len;
 	walk->audit->block_bytes += span.bytes;
 	copy = malloc(key_len);

@@ -4,6 +4,7 @@
 #include "base/fault.h"
 #include "shm/arena.h"
 #include "shm/chunk.h"
+#include "shm/expiry.h"
 #include "shm/index.h"
 #include "shm/policy.h"
 
@@ -75,6 +76,9 @@
 #define STRETCH_JUDGED 4u
 /* Places where a stretch is looked for before the whole segment is. */
 #define STRETCH_TRIES 16u
+
+/* Slot lines that are searched for expired keys before anything is evicted. */
+#define EXPIRED_LINES 64u
 
 /* Chunks that are looked at before a key is evicted, when the last one was an empty slab. */
 #define RECLAIM_LOOKS 16u
@@ -614,6 +618,11 @@ bool skv_evict_room(struct skv_writer *writer, const struct skv_key *key)
 
 	if (!lack->hasty)
 		return false;
+	/* What has expired goes first. Once: what it frees may not be what is needed. */
+	if (lack->tries == 0 && skv_expiry_step(writer, EXPIRED_LINES) > 0) {
+		lack->tries++;
+		return true;
+	}
 	if (lack->tries++ < TRIES_MAX && evict(writer, key) != NOTHING) {
 		SKV_FAULT(EVICT_DONE);
 		lack->bytes = 0;

@@ -2,6 +2,9 @@
 #include "shm/geometry.h"
 
 #include "base/boot.h"
+#include "base/clock.h"
+
+#include <shmkv/expiry.h>
 
 #include <errno.h>
 
@@ -119,6 +122,9 @@ int skv_geometry_plan(const struct shmkv_options *opts, struct skv_geometry *ret
 
 	/* What was asked for is kept or refused; a default takes an eighth of a small map. */
 	eighth = geo.max_bytes / 8;
+	if (opts->default_ttl_ms > SHMKV_TTL_MAX)
+		return -EINVAL;
+	geo.default_ttl_ms = opts->default_ttl_ms;
 	geo.n_processes = opts->max_processes ? opts->max_processes : PROCESSES_DEFAULT;
 	geo.n_contexts = opts->max_threads ? opts->max_threads : CONTEXTS_DEFAULT;
 	participants = (uint64_t)geo.n_processes * sizeof(struct skv_process);
@@ -158,7 +164,7 @@ int skv_geometry_check(const struct skv_superblock *sb, uint64_t file_bytes,
 		       struct skv_geometry *ret_geo)
 {
 	struct skv_geometry geo = { 0 };
-	uint64_t boot_id[2];
+	uint64_t boot_id[2], time_ns;
 
 	if (sb->magic != SKV_MAGIC)
 		return -EMEDIUMTYPE;
@@ -182,6 +188,9 @@ int skv_geometry_check(const struct skv_superblock *sb, uint64_t file_bytes,
 	if (geo.n_chunks < CHUNKS_MIN || geo.n_chunks > CHUNKS_MAX)
 		return -EBADMSG;
 	if (geo.hash_kind != SHMKV_HASH_SIPHASH13 && geo.hash_kind != SHMKV_HASH_XXH3)
+		return -EBADMSG;
+	geo.default_ttl_ms = sb->default_ttl_ms;
+	if (geo.default_ttl_ms > SHMKV_TTL_MAX)
 		return -EBADMSG;
 	if (geo.evict > SHMKV_EVICT_LFU)
 		return -EBADMSG;
@@ -209,6 +218,11 @@ int skv_geometry_check(const struct skv_superblock *sb, uint64_t file_bytes,
 	if ((boot_id[0] | boot_id[1]) && (sb->boot_id[0] | sb->boot_id[1]) &&
 	    (boot_id[0] != sb->boot_id[0] || boot_id[1] != sb->boot_id[1]))
 		return -EBADMSG;
+
+	/* Everything else is as it must be, and the clock shows another time here. */
+	time_ns = skv_clock_namespace();
+	if (time_ns && sb->time_ns && time_ns != sb->time_ns)
+		return -EXDEV;
 
 	*ret_geo = geo;
 	return 0;

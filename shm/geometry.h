@@ -32,6 +32,7 @@ struct skv_geometry {
 	uint32_t hash_kind;
 	uint32_t level_min;
 	uint32_t level_max;
+	uint64_t default_ttl_ms;
 	uint32_t evict; /* enum shmkv_evict */
 };
 

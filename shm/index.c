@@ -22,6 +22,9 @@
  *          settle A; clear intents
  *  remove  route, probe; old intent; guard; (v, A) -> (v + 1, DEAD); settle A; clear
  *
+ * A record whose deadline has come counts as absent in all of them, and the slot that names it
+ * as one where the key can be written: see expiry.c. To replace it is a write like any other.
+ *
  * When a reader may trust what it read. A slot's version changes with everything but
  * freezing, and freezing changes nothing a reader cares for. Unchanged slot version: the slot
  * held exactly this record all the time, the record was linked all the time, so its bytes
@@ -187,6 +190,7 @@ static int sink_fill(const struct skv_map *map, const struct probe *found, struc
 	skv_copy_from_shared(sink->head, value, sink->head_len);
 	word = skv_block_load(map, found->off);
 	sink->token = word >> 2;
+	sink->deadline = skv_deadline_of(map, found->seen.w, found->off);
 	if (sink->skip)
 		skip = sink->skip(sink->head, sink->head_len);
 	if (skip > found->value_len)
@@ -212,13 +216,16 @@ int skv_index_get(const struct skv_map *map, const struct skv_key *key, struct s
 			return r;
 		switch (probe(map, &route, place, key, &found)) {
 		case FOUND:
-			answer = sink_fill(map, &found, sink);
+			answer = skv_is_expired(map, found.seen.w, found.off) ?
+					 -ENOENT :
+					 sink_fill(map, &found, sink);
 			/* Boehm's reader: what was copied before the versions are looked at again. */
 			skv_fence_acquire();
 			if (skv_load_relaxed(&found.slot->v) == found.seen.v &&
 			    skv_route_holds(&route)) {
-				skv_tally_lookup(map, true, found.lines, tries);
-				skv_policy_touch(map, place);
+				skv_tally_lookup(map, answer != -ENOENT, found.lines, tries);
+				if (answer != -ENOENT)
+					skv_policy_touch(map, place);
 				return answer;
 			}
 			break;
@@ -247,6 +254,7 @@ int skv_index_exists(const struct skv_map *map, const struct skv_key *key)
 	struct probe found;
 	enum found what;
 	uint32_t tries;
+	bool present;
 	int r;
 
 	for (tries = 0; tries < RETRIES; tries++) {
@@ -254,15 +262,51 @@ int skv_index_exists(const struct skv_map *map, const struct skv_key *key)
 		if (r < 0)
 			return r;
 		what = probe(map, &route, place, key, &found);
-		skv_fence_acquire();
 		if (what == DAMAGED)
 			return -EBADMSG;
+		present = what == FOUND && !skv_is_expired(map, found.seen.w, found.off);
+		skv_fence_acquire();
 		if (what != MOVED && skv_route_holds(&route) &&
 		    (what != FOUND || skv_load_relaxed(&found.slot->v) == found.seen.v)) {
-			skv_tally_lookup(map, what == FOUND, found.lines, tries);
-			if (what == FOUND)
+			skv_tally_lookup(map, present, found.lines, tries);
+			if (present)
 				skv_policy_touch(map, place);
-			return what == FOUND ? 0 : -ENOENT;
+			return present ? 0 : -ENOENT;
+		}
+		skv_pause();
+	}
+	return -EAGAIN;
+}
+
+int skv_index_find(const struct skv_map *map, const struct skv_key *key, struct skv_found *ret)
+{
+	struct skv_place place = place_of(map, key);
+	struct skv_found at;
+	struct probe found;
+	enum found what;
+	uint32_t tries;
+	bool present;
+	int r;
+
+	for (tries = 0; tries < RETRIES; tries++) {
+		r = skv_directory_route(map, place, &at.route);
+		if (r < 0)
+			return r;
+		what = probe(map, &at.route, place, key, &found);
+		if (what == DAMAGED)
+			return -EBADMSG;
+		present = what == FOUND && !skv_is_expired(map, found.seen.w, found.off);
+		skv_fence_acquire();
+		if (what != MOVED && skv_route_holds(&at.route) &&
+		    (what != FOUND || skv_load_relaxed(&found.slot->v) == found.seen.v)) {
+			if (!present)
+				return -ENOENT;
+			at.slot = found.slot;
+			at.seen = found.seen;
+			at.off = found.off;
+			at.value_len = found.value_len;
+			*ret = at;
+			return 0;
 		}
 		skv_pause();
 	}
@@ -342,7 +386,6 @@ static int draft_take(struct skv_writer *writer, const struct skv_key *key, uint
 		      struct draft *draft)
 {
 	uint64_t bytes = skv_record_bytes(key->len, value_len);
-	struct skv_record *record;
 	int r;
 
 	if (value_len > SKV_RECORD_VALUE_MASK)
@@ -356,8 +399,6 @@ static int draft_take(struct skv_writer *writer, const struct skv_key *key, uint
 		return r;
 	}
 	draft->room = skv_arena_round(bytes);
-	record = skv_record_at(writer->map, draft->off);
-	skv_store_relaxed(&record->expiry, 0);
 	skv_copy_to_shared(writer->map->region.base + draft->off + SKV_RECORD_HEADER, key->data,
 			   key->len);
 	SKV_FAULT(WRITE_CLAIMED);
@@ -429,17 +470,29 @@ struct change {
 	struct skv_route route;
 	struct probe found;
 	enum found what;
+	bool expired; /* FOUND, and its deadline has come: counts as absent */
+	bool blind;   /* it does not matter what is there */
+	struct skv_lifetime life;
+	uint64_t bit; /* SKV_SLOT_EXPIRES if the draft has a deadline */
 	struct draft draft;
 };
 
 /* What a step of it answers besides errors. */
 enum { DONE = 0, AGAIN = 1 };
 
-static struct change change_begin(struct skv_writer *writer, const struct skv_key *key)
+static struct change change_begin(struct skv_writer *writer, const struct skv_key *key,
+				  const struct skv_lifetime *life)
 {
-	struct change c = { .writer = writer, .key = key, .place = place_of(writer->map, key) };
+	struct change c = {
+		.writer = writer, .key = key, .place = place_of(writer->map, key), .life = *life,
+	};
 
 	return c;
+}
+
+static bool is_present(const struct change *c)
+{
+	return c->what == FOUND && !c->expired;
 }
 
 static int change_fail(struct change *c, int r)
@@ -470,6 +523,8 @@ static int find(struct change *c)
 	c->what = probe(c->writer->map, &c->route, c->place, c->key, &c->found);
 	if (c->what == MOVED)
 		return AGAIN;
+	c->expired = c->what == FOUND && !c->blind &&
+		     skv_is_expired(c->writer->map, c->found.seen.w, c->found.off);
 	return c->what == DAMAGED ? -EBADMSG : DONE;
 }
 
@@ -481,19 +536,13 @@ static bool stands(const struct change *c)
 	       (c->what != FOUND || skv_load_relaxed(&c->found.slot->v) == c->found.seen.v);
 }
 
-static bool is_frozen(struct skv_cell seen)
-{
-	/* A slot at the end of its versions counts as frozen: the leaf must be replaced. */
-	return (seen.w & SKV_SLOT_FROZEN) || skv_slot_version(seen.v) >= SKV_SLOT_VERSION_MAX;
-}
-
 /* May the slot that was found be written? AGAIN after the leaf was replaced. */
 static int make_room(struct change *c)
 {
 	struct skv_leaf_counts counts;
 	int r;
 
-	if (c->what == FULL || is_frozen(c->found.seen)) {
+	if (c->what == FULL || skv_slot_must_move(c->found.seen)) {
 		r = skv_leaf_replace(c->writer, &c->route, true);
 		return r < 0 ? r : AGAIN;
 	}
@@ -509,6 +558,33 @@ static int make_room(struct change *c)
 	return r < 0 ? r : AGAIN;
 }
 
+/*
+ * Says in the draft when it ends. False if the record that was found, and taken for present,
+ * has expired meanwhile: look again.
+ */
+static bool set_deadline(struct change *c)
+{
+	const struct skv_map *map = c->writer->map;
+	uint64_t old = 0, deadline = 0, now = 0;
+
+	if (is_present(c) && !c->blind)
+		old = skv_deadline_of(map, c->found.seen.w, c->found.off);
+	if (c->life.ttl_ms || old)
+		now = skv_clock_boot_ns();
+	if (old && now / 1000000u >= old)
+		return false;
+	if (c->life.keep && is_present(c))
+		deadline = old;
+	else if (c->life.ttl_ms)
+		deadline = skv_deadline_after(now, c->life.ttl_ms);
+	/* Nobody sees the draft before it is linked. */
+	skv_store_relaxed(&skv_record_at(map, c->draft.off)->expiry, deadline);
+	c->bit = deadline ? SKV_SLOT_EXPIRES : 0;
+	if (deadline)
+		skv_expiry_note(c->writer->map);
+	return true;
+}
+
 /* The draft in place of the record that was found, whose life is @old_stamp. */
 static int link_over(struct change *c, uint64_t old_stamp)
 {
@@ -517,12 +593,12 @@ static int link_over(struct change *c, uint64_t old_stamp)
 	/* Only the condition was read from the slot and the old block; the guard makes sure that
 	 * this leaf is the one to ask, the compare-and-swap that the slot is as it was. */
 	skv_fence_acquire();
-	if (!skv_route_holds(&c->route))
+	if (!skv_route_holds(&c->route) || !set_deadline(c))
 		goto lost;
 	SKV_FAULT(WRITE_GUARDED);
 	/* [write.publish] release, pairs with [slot.read]: the record first, then the way to it. */
 	if (!skv_cell_cas(c->found.slot, c->found.seen, skv_slot_next_v(c->found.seen.v, c->place),
-			  skv_slot_live_w(c->draft.off, c->place)))
+			  skv_slot_live_w(c->draft.off, c->place) | c->bit))
 		goto lost;
 	SKV_FAULT(WRITE_LINKED);
 	settle_old(writer, c->found.off, old_stamp);
@@ -541,12 +617,12 @@ lost:
 static int link_new(struct change *c)
 {
 	skv_fence_acquire();
-	if (!skv_route_holds(&c->route))
+	if (!skv_route_holds(&c->route) || !set_deadline(c))
 		return AGAIN;
 	SKV_FAULT(WRITE_GUARDED);
 	/* [write.publish] */
 	if (!skv_cell_cas(c->found.slot, c->found.seen, skv_slot_next_v(c->found.seen.v, c->place),
-			  skv_slot_live_w(c->draft.off, c->place)))
+			  skv_slot_live_w(c->draft.off, c->place) | c->bit))
 		return AGAIN;
 	SKV_FAULT(WRITE_LINKED);
 	skv_tally_bump(&c->writer->ctx->inserts);
@@ -582,6 +658,10 @@ static int condition(const struct change *c, enum skv_write_mode mode, uint64_t 
 		/* Unlinked since, or the segment is damaged. */
 		if (!skv_block_is_alloc(skv_block_load(c->writer->map, c->found.off), &stamp))
 			r = -EBADMSG;
+		else if (c->expired && (mode == SKV_WRITE_REPLACE || mode == SKV_WRITE_CAS))
+			r = -ENOENT;
+		else if (c->expired)
+			r = 0;
 		else if (mode == SKV_WRITE_ADD)
 			r = -EEXIST;
 		else if (mode == SKV_WRITE_CAS && stamp != token)
@@ -613,48 +693,33 @@ static int draft_from_value(struct change *c, const struct skv_bytes *value)
 	return DONE;
 }
 
-/* What @fn makes of the old value; @ret_old: where that is, NULL when there is none. */
-static int decide(struct change *c, skv_splice_fn *fn, void *arg, struct skv_splice *ret_splice,
-		  const uint8_t **ret_old)
-{
-	uint8_t head[HEAD];
-	uint64_t old_len = 0;
-	size_t head_len = 0;
-	int r;
-
-	*ret_old = NULL;
-	if (c->what == FOUND) {
-		/* The head must be true before somebody decides on it. */
-		*ret_old = c->writer->map->region.base + c->found.off +
-			   skv_record_value_off(c->found.key_len);
-		old_len = c->found.value_len;
-		head_len = old_len < HEAD ? old_len : HEAD;
-		skv_copy_from_shared(head, *ret_old, head_len);
-		if (!stands(c))
-			return AGAIN;
-	}
-	memset(ret_splice, 0, sizeof(*ret_splice));
-	r = fn(arg, *ret_old ? head : NULL, head_len, old_len, ret_splice);
-	if (r == 0 && (ret_splice->keep_off > old_len ||
-		       ret_splice->keep_len > old_len - ret_splice->keep_off))
-		r = -EBADMSG;
-	if (r < 0)
-		return stands(c) ? r : AGAIN;
-	return DONE;
-}
-
 /* The draft from the old value, as @fn decides. */
 static int draft_from_old(struct change *c, skv_splice_fn *fn, void *arg)
 {
+	const struct skv_map *map = c->writer->map;
 	struct skv_splice splice;
-	const uint8_t *old;
-	uint64_t len;
-	uint8_t *to;
+	const uint8_t *old = NULL;
+	uint8_t head[HEAD], *to;
+	uint64_t len, old_len = 0;
+	size_t head_len = 0;
 	int r;
 
-	r = decide(c, fn, arg, &splice, &old);
-	if (r != DONE)
-		return r;
+	if (is_present(c)) {
+		/* The head must be true before somebody decides on it. */
+		old = map->region.base + c->found.off + skv_record_value_off(c->found.key_len);
+		old_len = c->found.value_len;
+		head_len = old_len < HEAD ? old_len : HEAD;
+		skv_copy_from_shared(head, old, head_len);
+		if (!stands(c))
+			return AGAIN;
+	}
+	memset(&splice, 0, sizeof(splice));
+	r = fn(arg, old ? head : NULL, head_len, old_len, &splice);
+	if (r == 0 && (splice.keep_off > old_len || splice.keep_len > old_len - splice.keep_off))
+		r = -EBADMSG;
+	if (r < 0)
+		return stands(c) ? r : AGAIN;
+
 	len = splice.head_len + splice.keep_len + splice.tail_len;
 	r = draft_take(c->writer, c->key, len, &c->draft);
 	if (r < 0)
@@ -671,31 +736,15 @@ static int draft_from_old(struct change *c, skv_splice_fn *fn, void *arg)
 	return DONE;
 }
 
-/*
- * There is no leaf for the key. Before keys go for that: does the operation fail anyway?
- * -ENOSPC when it does not.
- */
-static int fails_anyway(struct change *c, uint64_t value_len)
-{
-	return skv_arena_fits(c->writer->map, skv_record_bytes(c->key->len, value_len)) ? -ENOSPC :
-											 -EFBIG;
-}
-
-static int update_fails_anyway(struct change *c, skv_splice_fn *fn, void *arg)
-{
-	struct skv_splice splice;
-	const uint8_t *old;
-	int r = decide(c, fn, arg, &splice, &old);
-
-	return r != DONE ? r : fails_anyway(c, splice.head_len + splice.keep_len + splice.tail_len);
-}
-
 int skv_index_write(struct skv_writer *writer, const struct skv_key *key, enum skv_write_mode mode,
-		    uint64_t token, const struct skv_bytes *value, uint64_t *ret_token)
+		    uint64_t token, const struct skv_bytes *value,
+		    const struct skv_lifetime *life, uint64_t *ret_token)
 {
-	struct change c = change_begin(writer, key);
+	struct change c = change_begin(writer, key, life);
 	uint32_t tries;
 	int r;
+
+	c.blind = mode == SKV_WRITE_PUT && !life->keep;
 
 	for (tries = 0; tries < RETRIES; tries++) {
 		if (tries > 0)
@@ -703,14 +752,12 @@ int skv_index_write(struct skv_writer *writer, const struct skv_key *key, enum s
 		r = find(&c);
 		if (r == DONE)
 			r = condition(&c, mode, token);
-		if (r == DONE) {
-			r = make_room(&c);
-			if (r == -ENOSPC)
-				r = fails_anyway(&c, value->head_len + value->len);
-		}
-		/* Taken late, so that an operation that fails its condition takes no memory. */
+		/* Memory after the condition, and for the value before its leaf: in a full map the
+		 * room that a delete has made must not become a leaf that could be done without. */
 		if (r == DONE)
 			r = draft_from_value(&c, value);
+		if (r == DONE)
+			r = make_room(&c);
 		if (r == DONE)
 			r = link_draft(&c, mode == SKV_WRITE_CAS ? &token : NULL);
 		if (r < 0)
@@ -722,9 +769,9 @@ int skv_index_write(struct skv_writer *writer, const struct skv_key *key, enum s
 }
 
 int skv_index_update(struct skv_writer *writer, const struct skv_key *key, skv_splice_fn *fn,
-		     void *arg, uint64_t *ret_token)
+		     void *arg, const struct skv_lifetime *life, uint64_t *ret_token)
 {
-	struct change c = change_begin(writer, key);
+	struct change c = change_begin(writer, key, life);
 	uint32_t tries;
 	int r;
 
@@ -732,14 +779,10 @@ int skv_index_update(struct skv_writer *writer, const struct skv_key *key, skv_s
 		if (tries > 0)
 			skv_tally_bump(&writer->ctx->retries);
 		r = find(&c);
-		/* Room first: it may move the leaf, and then all was for nothing. */
-		if (r == DONE) {
-			r = make_room(&c);
-			if (r == -ENOSPC)
-				r = update_fails_anyway(&c, fn, arg);
-		}
 		if (r == DONE)
 			r = draft_from_old(&c, fn, arg);
+		if (r == DONE)
+			r = make_room(&c);
 		if (r == DONE)
 			r = link_draft(&c, NULL);
 		if (r < 0)
@@ -750,24 +793,20 @@ int skv_index_update(struct skv_writer *writer, const struct skv_key *key, skv_s
 	return change_fail(&c, -EAGAIN);
 }
 
-/* Why a key goes. */
-enum reason { REMOVED, EVICTED };
+/* Why a key goes: it was removed, unless it has expired; whatever there is; or for room. */
+enum reason { REMOVED, DROPPED, EVICTED };
 
-/* One slot from LIVE to DEAD, if it names life @only or that is NULL. False: it changed, look
- * again. */
+/* One slot from LIVE to DEAD. False: it changed, look again. */
 static bool unlink_slot(struct skv_writer *writer, const struct skv_route *route,
-			struct skv_cell *slot, struct skv_cell seen, enum reason reason,
-			const uint64_t *only)
+			struct skv_cell *slot, struct skv_cell seen, enum reason reason)
 {
 	uint64_t off = skv_slot_off(seen.w), stamp;
 
 	if (!announce_old(writer, off, &stamp))
 		return false;
-	if (only && stamp != *only)
-		goto lost;
 	SKV_FAULT(REMOVE_OLD);
 	skv_fence_acquire();
-	if (!skv_route_holds(route))
+	if (!skv_route_holds(route) || (reason == REMOVED && skv_is_expired(writer->map, seen.w, off)))
 		goto lost;
 	SKV_FAULT(REMOVE_GUARDED);
 	if (!skv_cell_cas(slot, seen, skv_slot_next_v(seen.v, skv_slot_place(seen.v, seen.w)),
@@ -798,6 +837,7 @@ int skv_index_remove(struct skv_writer *writer, const struct skv_key *key, struc
 	struct probe found;
 	enum found what;
 	uint32_t tries;
+	bool expired;
 	int r = -EAGAIN, answer;
 
 	for (tries = 0; tries < RETRIES; tries++) {
@@ -813,15 +853,17 @@ int skv_index_remove(struct skv_writer *writer, const struct skv_key *key, struc
 		r = -EAGAIN;
 		if (what == MOVED)
 			continue;
-		if (what != FOUND) {
+		expired = what == FOUND && skv_is_expired(map, found.seen.w, found.off);
+		if (what != FOUND || expired) {
 			skv_fence_acquire();
 			r = -ENOENT;
-			if (skv_route_holds(&route))
+			if (skv_route_holds(&route) &&
+			    (!expired || skv_load_relaxed(&found.slot->v) == found.seen.v))
 				break;
 			r = -EAGAIN;
 			continue;
 		}
-		if (is_frozen(found.seen)) {
+		if (skv_slot_must_move(found.seen)) {
 			/* A frozen leaf owns its successor's memory already: this cannot fail for
 			 * lack of it. */
 			r = skv_leaf_replace(writer, &route, true);
@@ -844,7 +886,7 @@ int skv_index_remove(struct skv_writer *writer, const struct skv_key *key, struc
 			/* The compare-and-swap below finds the slot as it was during the copy. */
 			skv_fence_acquire();
 		}
-		if (unlink_slot(writer, &route, found.slot, found.seen, REMOVED, NULL)) {
+		if (unlink_slot(writer, &route, found.slot, found.seen, REMOVED)) {
 			skv_tally_change(writer, found.lines, 0);
 			if (tries > 0)
 				skv_tally_again(&writer->ctx->tally, tries);
@@ -860,7 +902,9 @@ int skv_index_clear_leaf(struct skv_writer *writer, const struct skv_route *rout
 {
 	struct skv_leaf *leaf = skv_leaf_at(writer->map, route->leaf);
 	struct skv_cell seen;
+	uint64_t key_len, value_len;
 	uint32_t i, tries = 0;
+	bool expired;
 	int r;
 
 	for (i = 0; i < SKV_LEAF_SLOTS;) {
@@ -874,16 +918,84 @@ int skv_index_clear_leaf(struct skv_writer *writer, const struct skv_route *rout
 			i++;
 			continue;
 		}
-		if (is_frozen(seen)) {
+		if (skv_slot_must_move(seen)) {
 			r = skv_leaf_replace(writer, route, true);
 			return r < 0 ? r : -EAGAIN;
 		}
-		if (unlink_slot(writer, route, &leaf->slots[i], seen, REMOVED, NULL)) {
-			(*ret_removed)++;
+		expired = (seen.w & SKV_SLOT_EXPIRES) &&
+			  skv_index_record(writer->map, skv_slot_off(seen.w), &key_len, &value_len) &&
+			  skv_is_expired(writer->map, seen.w, skv_slot_off(seen.w));
+		if (unlink_slot(writer, route, &leaf->slots[i], seen, DROPPED)) {
+			if (expired)
+				skv_tally_bump(&writer->ctx->expired);
+			else
+				(*ret_removed)++;
 			i++;
 		}
 	}
 	return 0;
+}
+
+/* Has what the slot names expired? Decided for the version seen. */
+static bool has_expired(const struct skv_map *map, struct skv_cell seen, uint64_t now)
+{
+	uint64_t off = skv_slot_off(seen.w), key_len, value_len, deadline;
+
+	if (skv_slot_state(seen.w) != SKV_SLOT_LIVE || !(seen.w & SKV_SLOT_EXPIRES) ||
+	    !skv_index_record(map, off, &key_len, &value_len))
+		return false;
+	deadline = skv_deadline_of(map, seen.w, off);
+	return deadline && now >= deadline;
+}
+
+int skv_index_expire(struct skv_writer *writer, const struct skv_route *route, uint32_t first,
+		     uint32_t n, uint64_t max, uint64_t *ret_met, uint64_t *ret_removed)
+{
+	const struct skv_map *map = writer->map;
+	struct skv_cell *slots = skv_leaf_at(map, route->leaf)->slots;
+	uint64_t now = 0, removed = 0, w;
+	struct skv_cell seen;
+	uint32_t i, tries;
+	int r = 0;
+
+	/* The records are anywhere in memory: let them come while we look at the slots. */
+	for (i = first; i < first + n; i++) {
+		w = skv_load_relaxed(&slots[i].w);
+		if (!(w & SKV_SLOT_EXPIRES))
+			continue;
+		__builtin_prefetch(map->region.base + skv_slot_off(w));
+		now = 1;
+	}
+	if (now == 0)
+		return 0;
+	now = skv_clock_boot_ms();
+
+	for (i = first; i < first + n && r == 0 && (max == 0 || removed < max); i++) {
+		for (tries = 0; tries < RETRIES; tries++) {
+			seen = skv_cell_read(&slots[i]);
+			if (!has_expired(map, seen, now))
+				break;
+			*ret_met += tries == 0;
+			skv_fence_acquire();
+			r = -EAGAIN;
+			if (!skv_route_holds(route))
+				break;
+			if (skv_slot_must_move(seen)) {
+				r = skv_leaf_replace(writer, route, true);
+				r = r < 0 ? r : -EAGAIN;
+				break;
+			}
+			r = 0;
+			/* By the version with which it was found: it has expired for good. */
+			if (unlink_slot(writer, route, &slots[i], seen, DROPPED)) {
+				skv_tally_bump(&writer->ctx->expired);
+				removed++;
+				break;
+			}
+		}
+	}
+	*ret_removed += removed;
+	return r;
 }
 
 /* ---- eviction ---------------------------------------------------------------------- */
@@ -891,10 +1003,7 @@ int skv_index_clear_leaf(struct skv_writer *writer, const struct skv_route *rout
 bool skv_index_evict(struct skv_writer *writer, const struct skv_route *route,
 		     struct skv_cell *slot, struct skv_cell seen)
 {
-	bool done = !is_frozen(seen) && unlink_slot(writer, route, slot, seen, EVICTED, NULL);
-
-	skv_store_release(&writer->ctx->old_off, 0);
-	return done;
+	return !skv_slot_must_move(seen) && unlink_slot(writer, route, slot, seen, EVICTED);
 }
 
 bool skv_index_place(const struct skv_map *map, uint64_t off, void *copy, size_t cap,
@@ -928,14 +1037,16 @@ bool skv_index_evict_record(struct skv_writer *writer, uint64_t off, uint64_t st
 		what = probe(map, &route, place, key, &found);
 		if (what == MOVED)
 			continue;
-		if (what != FOUND || found.off != off)
+		/* Read after the slot: the compare-and-swap finds that it named this life. */
+		if (what != FOUND || found.off != off ||
+		    skv_block_load(map, off) != skv_block_alloc_word(stamp))
 			return false;
-		if (is_frozen(found.seen)) {
+		if (skv_slot_must_move(found.seen)) {
 			if (skv_leaf_replace(writer, &route, true) < 0)
 				return false;
 			continue;
 		}
-		if (unlink_slot(writer, &route, found.slot, found.seen, EVICTED, &stamp))
+		if (unlink_slot(writer, &route, found.slot, found.seen, EVICTED))
 			return true;
 	}
 	return false;

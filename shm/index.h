@@ -9,18 +9,57 @@
  */
 
 #include "api/engine.h"
+#include "shm/expiry.h"
 #include "shm/leaf.h"
 
 int skv_index_get(const struct skv_map *map, const struct skv_key *key, struct skv_sink *sink);
 int skv_index_exists(const struct skv_map *map, const struct skv_key *key);
 
 int skv_index_write(struct skv_writer *writer, const struct skv_key *key, enum skv_write_mode mode,
-		    uint64_t token, const struct skv_bytes *value, uint64_t *ret_token);
+		    uint64_t token, const struct skv_bytes *value,
+		    const struct skv_lifetime *life, uint64_t *ret_token);
 int skv_index_update(struct skv_writer *writer, const struct skv_key *key, skv_splice_fn *fn,
-		     void *arg, uint64_t *ret_token);
+		     void *arg, const struct skv_lifetime *life, uint64_t *ret_token);
 int skv_index_remove(struct skv_writer *writer, const struct skv_key *key, struct skv_sink *sink);
 
-/* Remove whatever the slots of one leaf hold; adds to *ret_removed. -EAGAIN: route again. */
+/* Where a key was found, at one moment. */
+struct skv_found {
+	struct skv_route route;
+	struct skv_cell *slot;
+	struct skv_cell seen;
+	uint64_t off; /* of the record */
+	uint64_t value_len;
+};
+
+/* skv_index_find - the slot of a key that is present; -ENOENT, -EAGAIN, -EBADMSG */
+int skv_index_find(const struct skv_map *map, const struct skv_key *key, struct skv_found *ret);
+
+/* Is it still there? The caller has put an acquire fence before this. */
+static inline bool skv_found_stands(const struct skv_found *found)
+{
+	return skv_load_relaxed(&found->slot->v) == found->seen.v && skv_route_holds(&found->route);
+}
+
+static inline bool skv_slot_must_move(struct skv_cell seen)
+{
+	/* A slot at the end of its versions counts as frozen: the leaf must be replaced. */
+	return (seen.w & SKV_SLOT_FROZEN) || skv_slot_version(seen.v) >= SKV_SLOT_VERSION_MAX;
+}
+
+/*
+ * skv_index_expire - remove what has expired in some slots of a leaf
+ * @first, @n: slots
+ * @max: stop after so many; 0 for no limit
+ * @ret_met: added to: how many were found expired
+ * @ret_removed: added to: how many of those this call removed
+ *
+ * -EAGAIN: route again.
+ */
+int skv_index_expire(struct skv_writer *writer, const struct skv_route *route, uint32_t first,
+		     uint32_t n, uint64_t max, uint64_t *ret_met, uint64_t *ret_removed);
+
+/* Remove whatever the slots of one leaf hold; adds to *ret_removed those that had not expired.
+ * -EAGAIN: route again. */
 int skv_index_clear_leaf(struct skv_writer *writer, const struct skv_route *route,
 			 uint64_t *ret_removed);
 

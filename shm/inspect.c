@@ -159,6 +159,7 @@ static void count_participants(struct skv_map *map, struct shmkv_info *info)
 		info->retries += skv_load_relaxed(&ctx->retries);
 		info->splits += skv_load_relaxed(&ctx->splits);
 		info->compactions += skv_load_relaxed(&ctx->compactions);
+		info->expired += skv_load_relaxed(&ctx->expired);
 	}
 }
 
@@ -204,6 +205,7 @@ int skv_inspect_info(struct skv_map *map, struct shmkv_info *info)
 	info->level_min = geo->level_min;
 	info->level_max = geo->level_max;
 	info->recoveries = skv_load_relaxed(&super->recoveries);
+	info->default_ttl_ms = geo->default_ttl_ms;
 	return 0;
 }
 

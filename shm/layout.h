@@ -163,11 +163,12 @@ struct skv_leaf {
 /*
  * hw: (stamp 62 << 2 | state) XOR a keyed mask of the offset, so that payload of a chunk
  * with another use is not mistaken for a state word.
+ * (hw, expiry) is changed as one by a touch: see touch.c.
  * lens: key length 20 | value length 40 << 20 | flags 4 << 60
  */
 struct skv_record {
 	uint64_t hw;
-	uint64_t expiry; /* ms of the boot clock, 0 for none */
+	uint64_t expiry; /* ms of the boot clock; means something while the slot says EXPIRES */
 	uint64_t lens;
 	/* key, padded to 8 bytes, then the value */
 };
@@ -236,7 +237,7 @@ enum skv_call {
 	SKV_CALL_ADD,
 	SKV_CALL_REPLACE,
 	SKV_CALL_CAS,
-	SKV_CALL_UPDATE, /* incr, append */
+	SKV_CALL_UPDATE, /* incr, append, touch */
 	SKV_CALL_DEL,
 	SKV_CALL_TAKE,
 	SKV_CALL_CLEAR,
@@ -298,7 +299,7 @@ struct skv_context {
 	uint64_t splits;
 	uint64_t compactions;
 	uint64_t calls_before; /* calls when the present owner took it */
-	uint64_t reserved6;
+	uint64_t expired; /* expired keys removed; deletes counts them too */
 	/* line 7 */
 	uint64_t evictions; /* keys removed to make room; deletes counts them too */
 	uint64_t reserved7[7];
@@ -312,6 +313,8 @@ enum skv_doing {
 	SKV_DOING_REMOVE,
 	SKV_DOING_CLEAR,
 	SKV_DOING_RECOVER,
+	SKV_DOING_TOUCH,
+	SKV_DOING_EXPIRE,
 	SKV_DOING_N,
 };
 
@@ -373,15 +376,18 @@ struct skv_superblock {
 	uint64_t block_secret; /* keys the masks and FREE words of blocks */
 	uint64_t created_ms;   /* boot clock */
 	uint64_t boot_id[2];
+	uint64_t default_ttl_ms; /* of keys that are stored without a time of their own; 0: none */
+	uint64_t time_ns;        /* inode of the time namespace that deadlines are counted in, or 0 */
 	uint64_t policy_off;
 	uint32_t evict; /* enum shmkv_evict */
 	uint32_t reserved0;
-	uint8_t pad0[512 - 184];
+	uint8_t pad0[512 - 200];
 
 	/* read-mostly: its own line, nobody counts here */
 	uint64_t root;       /* where look-ups begin: see shm/directory.c */
 	uint64_t low_memory; /* non-zero: freed blocks go to the bitmaps */
-	uint64_t reserved1[6];
+	uint64_t expires;    /* non-zero as soon as any key ever had a deadline */
+	uint64_t reserved1[5];
 
 	/* growth */
 	uint64_t chunks_ready;   /* reserved, with their rows: from the bottom 32 | from the top 32 */
@@ -400,7 +406,8 @@ struct skv_superblock {
 	uint64_t reap_ms;   /* boot clock of the last look for dead processes */
 	int64_t count_base; /* correction of the sum of inserts - deletes */
 	uint64_t recoveries;
-	uint64_t reserved4[5];
+	uint64_t expiry_cursor; /* where writers look for expired keys next: see expiry.c */
+	uint64_t reserved4[4];
 
 	uint64_t leaf_pool[SKV_LEAF_POOL]; /* hints: leaf number + 1 of leaves kept for COMPACT */
 	uint64_t dir_ready[SKV_DIR_PIECES_MAX / 64]; /* one bit per reserved directory piece */

@@ -242,6 +242,8 @@ static int write_superblock(struct skv_region *region)
 	sb->block_secret = region->block_secret;
 	sb->created_ms = skv_clock_boot_ms();
 	skv_boot_id(sb->boot_id);
+	sb->default_ttl_ms = geo->default_ttl_ms;
+	sb->time_ns = skv_clock_namespace();
 	sb->contexts_ready =
 		geo->n_contexts < SKV_CONTEXTS_PER_PAGE ? geo->n_contexts : SKV_CONTEXTS_PER_PAGE;
 	sb->reap_ms = sb->created_ms;

@@ -17,6 +17,9 @@
  * writers cannot hold a scan up for ever: the keys of one look at the slots, each value
  * when it is asked for.
  *
+ * A key whose deadline has come is left out when its turn comes. It is looked up once more
+ * for that: it may have been touched since its stretch was copied.
+ *
  * Lock-free; writes nothing; a process that dies leaves nothing.
  */
 
@@ -31,6 +34,7 @@ struct item {
 	size_t key_at, key_len; /* in the buffer */
 	size_t value_at, value_len;
 	uint64_t token;
+	uint64_t deadline; /* ms of the boot clock, 0 for none */
 	bool has_value;
 };
 
@@ -39,6 +43,8 @@ struct skv_scan {
 	uint64_t prefix;      /* of the stretch that is read next, PREFIX_END at the end */
 	uint64_t current;     /* where the stretch in hand began */
 	uint32_t n_items, at; /* entries in hand, and how many were given out */
+	bool given;           /* any at all */
+	uint64_t deadline;    /* of the entry given last */
 	struct item items[SKV_LEAF_SLOTS];
 	uint8_t *buf;
 	size_t len, cap;
@@ -130,6 +136,7 @@ static int take_slot(struct skv_scan *scan, struct skv_cell *slot, const struct 
 		item->value_at = scan->len + key_len;
 		item->value_len = value_len;
 		item->token = skv_block_load(map, off) >> 2;
+		item->deadline = skv_deadline_of(map, seen.w, off);
 		skv_copy_from_shared(scan->buf + item->key_at, record + SKV_RECORD_HEADER, key_len);
 		if (item->has_value)
 			skv_copy_from_shared(scan->buf + item->value_at,
@@ -191,7 +198,8 @@ static int load_stretch(struct skv_scan *scan)
 }
 
 /* The value of an entry that was not copied with its stretch: 1, 0 when the key is gone. */
-static int load_value(struct skv_scan *scan, const struct item *item, struct shmkv_entry *ret_entry)
+static int load_value(struct skv_scan *scan, const struct item *item, struct shmkv_entry *ret_entry,
+		      uint64_t *ret_deadline)
 {
 	const struct skv_key key = { scan->buf + item->key_at, item->key_len };
 	size_t cap = item->value_len ? item->value_len : 1;
@@ -220,12 +228,25 @@ static int load_value(struct skv_scan *scan, const struct item *item, struct shm
 	ret_entry->value = scan->large;
 	ret_entry->value_len = sink.value_len;
 	ret_entry->token = sink.token;
+	*ret_deadline = sink.deadline;
 	return 1;
+}
+
+/* Expired since it was copied, or before; or touched meanwhile. */
+static bool must_look_again(const struct item *item)
+{
+	return !item->has_value || (item->deadline && skv_clock_boot_ms() >= item->deadline);
+}
+
+int skv_scan_ttl(const struct skv_scan *scan, uint64_t *ret_ms)
+{
+	return scan->given ? skv_expiry_remaining(scan->deadline, ret_ms) : -ENOENT;
 }
 
 int skv_scan_next(struct skv_scan *scan, struct shmkv_entry *ret_entry)
 {
 	const struct item *item;
+	uint64_t deadline;
 	int r;
 
 	for (;;) {
@@ -236,12 +257,16 @@ int skv_scan_next(struct skv_scan *scan, struct shmkv_entry *ret_entry)
 			ret_entry->value = scan->buf + item->value_at;
 			ret_entry->value_len = item->value_len;
 			ret_entry->token = item->token;
-			r = item->has_value ? 1 : load_value(scan, item, ret_entry);
+			deadline = item->deadline;
+			r = must_look_again(item) ? load_value(scan, item, ret_entry, &deadline) : 1;
 			if (r < 0)
 				return r;
 			scan->at++;
-			if (r > 0)
-				return 1;
+			if (r == 0)
+				continue;
+			scan->given = true;
+			scan->deadline = deadline;
+			return 1;
 		}
 		if (scan->prefix >= PREFIX_END)
 			return 0;

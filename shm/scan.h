@@ -17,6 +17,7 @@ struct skv_scan;
 int skv_scan_begin(struct skv_map *map, uint64_t cursor, struct skv_scan **ret_scan);
 int skv_scan_next(struct skv_scan *scan, struct shmkv_entry *ret_entry);
 uint64_t skv_scan_cursor(const struct skv_scan *scan);
+int skv_scan_ttl(const struct skv_scan *scan, uint64_t *ret_ms);
 void skv_scan_end(struct skv_scan *scan);
 
 #endif

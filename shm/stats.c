@@ -55,6 +55,7 @@ int skv_stats(const struct skv_map *map, struct shmkv_stats *stats)
 		stats->retries += skv_load_relaxed(&ctx->retries);
 		stats->splits += skv_load_relaxed(&ctx->splits);
 		stats->compactions += skv_load_relaxed(&ctx->compactions);
+		stats->expired += skv_load_relaxed(&ctx->expired);
 	}
 	for (reader = __atomic_load_n(&map->readers, __ATOMIC_ACQUIRE); reader; reader = reader->next)
 		skv_tally_sum(&own, &reader->tally);

@@ -8,6 +8,7 @@
 #include "shm/scan.h"
 #include "shm/stats.h"
 #include "shm/tally.h"
+#include "shm/touch.h"
 #include "shm/usage.h"
 
 #include <errno.h>
@@ -180,6 +181,9 @@ static void store_abandon(void *arg)
 
 /* ---- calls -------------------------------------------------------------------------- */
 
+/* An operation that finds no memory, though others give some back each time, ends after so many. */
+#define FULL_TRIES_MAX 64u
+
 static int writer_enter(struct skv_map *map, enum skv_doing doing, struct skv_writer **ret_writer)
 {
 	int r;
@@ -197,16 +201,28 @@ static int writer_exit(struct skv_writer *writer, enum skv_call call, int r)
 {
 	skv_tally_call(writer, call, r);
 	skv_recover_tick(writer, false);
+	skv_expiry_tick(writer);
 	skv_writer_exit(writer);
 	return r;
 }
 
-/* Full: a cache has keys that can go, and perhaps the dead hold some of it. True when it is worth
- * another try. */
-static bool worth_again(struct skv_writer *writer, const struct skv_key *key, int r)
+/*
+ * Full. Keys that have expired go first, then those of a cache that are worth least, and perhaps
+ * the dead hold something. True when it is worth another try.
+ */
+static bool worth_again(struct skv_writer *writer, const struct skv_key *key, int r,
+			uint32_t *tries)
 {
-	return r == -ENOSPC &&
-	       (skv_evict_room(writer, key) || skv_recover_reap(writer, NULL) > 0);
+	const uint64_t *n_freed = &skv_super(writer->map)->n_freed;
+	uint64_t before = skv_load_relaxed(n_freed);
+
+	if (r != -ENOSPC)
+		return false;
+	if (skv_expiry_step(writer, SKV_EXPIRY_FULL_LINES) > 0 || skv_evict_room(writer, key) ||
+	    skv_recover_reap(writer, NULL) > 0)
+		return true;
+	/* Or somebody gave something back while we were looking; others may be faster each time. */
+	return skv_load_relaxed(n_freed) != before && ++*tries < FULL_TRIES_MAX;
 }
 
 static int store_get(void *map, const struct skv_key *key, struct skv_sink *sink)
@@ -220,21 +236,24 @@ static int store_exists(void *map, const struct skv_key *key)
 }
 
 static int store_write(void *map, const struct skv_key *key, enum skv_write_mode mode,
-		       uint64_t token, const struct skv_bytes *value, uint64_t *ret_token)
+		       uint64_t token, const struct skv_bytes *value, uint64_t ttl_ms,
+		       uint64_t *ret_token)
 {
 	static const uint8_t calls[] = { [SKV_WRITE_PUT] = SKV_CALL_PUT,
 					 [SKV_WRITE_ADD] = SKV_CALL_ADD,
 					 [SKV_WRITE_REPLACE] = SKV_CALL_REPLACE,
 					 [SKV_WRITE_CAS] = SKV_CALL_CAS };
+	const struct skv_lifetime life = skv_lifetime_of(map, ttl_ms);
 	struct skv_writer *writer;
+	uint32_t full_tries = 0;
 	int r = writer_enter(map, SKV_DOING_WRITE, &writer);
 
 	if (r < 0)
 		return r;
 	skv_evict_begin(writer);
 	do
-		r = skv_index_write(writer, key, mode, token, value, ret_token);
-	while (worth_again(writer, key, r));
+		r = skv_index_write(writer, key, mode, token, value, &life, ret_token);
+	while (worth_again(writer, key, r, &full_tries));
 	skv_evict_end(writer);
 	return writer_exit(writer, calls[mode], r);
 }
@@ -242,15 +261,17 @@ static int store_write(void *map, const struct skv_key *key, enum skv_write_mode
 static int store_update(void *map, const struct skv_key *key, skv_splice_fn *fn, void *arg,
 			uint64_t *ret_token)
 {
+	const struct skv_lifetime life = skv_lifetime_of(map, SHMKV_TTL_KEEP);
 	struct skv_writer *writer;
+	uint32_t full_tries = 0;
 	int r = writer_enter(map, SKV_DOING_WRITE, &writer);
 
 	if (r < 0)
 		return r;
 	skv_evict_begin(writer);
 	do
-		r = skv_index_update(writer, key, fn, arg, ret_token);
-	while (worth_again(writer, key, r));
+		r = skv_index_update(writer, key, fn, arg, &life, ret_token);
+	while (worth_again(writer, key, r, &full_tries));
 	skv_evict_end(writer);
 	return writer_exit(writer, SKV_CALL_UPDATE, r);
 }
@@ -263,6 +284,36 @@ static int store_remove(void *map, const struct skv_key *key, struct skv_sink *s
 	return r < 0 ? r :
 		       writer_exit(writer, sink ? SKV_CALL_TAKE : SKV_CALL_DEL,
 				   skv_index_remove(writer, key, sink));
+}
+
+static int store_touch(void *map, const struct skv_key *key, uint64_t ttl_ms)
+{
+	const struct skv_lifetime life = skv_lifetime_of(map, ttl_ms);
+	struct skv_writer *writer;
+	int r = writer_enter(map, SKV_DOING_TOUCH, &writer);
+
+	return r < 0 ? r : writer_exit(writer, SKV_CALL_UPDATE, skv_touch(writer, key, life.ttl_ms));
+}
+
+static int store_ttl(void *map, const struct skv_key *key, uint64_t *ret_ms)
+{
+	uint64_t deadline;
+	int r = skv_expiry_deadline(map, key, &deadline);
+
+	return r < 0 ? r : skv_expiry_remaining(deadline, ret_ms);
+}
+
+static int store_expire(void *map, uint64_t max, uint64_t *ret_removed)
+{
+	struct skv_writer *writer;
+	int r = writer_enter(map, SKV_DOING_EXPIRE, &writer);
+
+	if (r < 0)
+		return r;
+	r = skv_expiry_walk(writer, max, ret_removed);
+	skv_recover_tick(writer, false);
+	skv_writer_exit(writer);
+	return r;
 }
 
 static int store_count(void *map, uint64_t *ret_count)
@@ -321,6 +372,11 @@ static uint64_t store_scan_cursor(const void *scan)
 	return skv_scan_cursor(scan);
 }
 
+static int store_scan_ttl(const void *scan, uint64_t *ret_ms)
+{
+	return skv_scan_ttl(scan, ret_ms);
+}
+
 static void store_scan_end(void *scan)
 {
 	skv_scan_end(scan);
@@ -371,6 +427,7 @@ static int store_maintain(void *map)
 	if (r < 0)
 		return r;
 	skv_recover_tick(writer, true);
+	skv_expiry_step(writer, SKV_EXPIRY_MAINTAIN_LINES);
 	skv_writer_exit(writer);
 	return 0;
 }
@@ -400,11 +457,15 @@ const struct skv_engine skv_engine_shm = {
 	.write = store_write,
 	.update = store_update,
 	.remove = store_remove,
+	.touch = store_touch,
+	.ttl = store_ttl,
+	.expire = store_expire,
 	.count = store_count,
 	.clear = store_clear,
 	.scan_begin = store_scan_begin,
 	.scan_next = store_scan_next,
 	.scan_cursor = store_scan_cursor,
+	.scan_ttl = store_scan_ttl,
 	.scan_end = store_scan_end,
 	.info = store_info,
 	.stats = store_stats,

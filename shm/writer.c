@@ -206,6 +206,7 @@ static struct skv_writer *writer_new(struct skv_map *map)
 		writer->lack = (struct skv_lack){ .hasty = false };
 		writer->inserted = 0;
 		writer->n_calls = 0;
+		writer->n_expiry = 0;
 		writer->taken = map->serial;
 	}
 	return writer;

@@ -65,6 +65,7 @@ struct skv_writer {
 	uint64_t taken; /* serial of the map while a thread has it, else 0 */
 	int busy;       /* inside a call; only the owning thread and its signal handlers look */
 	uint32_t n_calls; /* since the last look for dead processes */
+	uint32_t n_expiry; /* since the last look for expired keys */
 	struct skv_lack lack;
 	uint64_t inserted; /* bytes, not yet credited to the policy's clock */
 	int32_t acting_for; /* context of a dead thread whose intents are being settled, or -1 */

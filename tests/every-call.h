@@ -9,6 +9,8 @@
 
 #include "tests/segment.h"
 
+#include <shmkv/expiry.h>
+
 #include <stdlib.h>
 
 /* Every call with a key; all but the key is right. They share their signature here. */
@@ -50,6 +52,13 @@ CALL(get_float, shmkv_get_float(kv, key, key_len, &out_float))
 CALL(get_str, shmkv_get_str(kv, key, key_len, (char *)out, sizeof(out), &out_len))
 CALL(get_bin, shmkv_get_bin(kv, key, key_len, out, sizeof(out), &out_len))
 CALL(exists, shmkv_exists(kv, key, key_len))
+CALL(put_ttl, shmkv_put_ttl(kv, key, key_len, shmkv_str("v"), 1000, NULL))
+CALL(add_ttl, shmkv_add_ttl(kv, key, key_len, shmkv_str("v"), 1000, NULL))
+CALL(replace_ttl, shmkv_replace_ttl(kv, key, key_len, shmkv_str("v"), 1000, NULL))
+CALL(cas_ttl, shmkv_cas_ttl(kv, key, key_len, 1, shmkv_str("v"), 1000, NULL))
+CALL(touch, shmkv_touch(kv, key, key_len, 1000))
+CALL(persist, shmkv_persist(kv, key, key_len))
+CALL(ttl, shmkv_ttl(kv, key, key_len, &out_uint))
 
 static int call_get_alloc(struct shmkv *kv, const void *key, size_t key_len)
 {
@@ -81,6 +90,13 @@ static const struct call calls[] = {
 	{ "get_str", call_get_str, false },
 	{ "get_bin", call_get_bin, false },
 	{ "exists", call_exists, false },
+	{ "put_ttl", call_put_ttl, true },
+	{ "add_ttl", call_add_ttl, true },
+	{ "replace_ttl", call_replace_ttl, true },
+	{ "cas_ttl", call_cas_ttl, true },
+	{ "touch", call_touch, true },
+	{ "persist", call_persist, true },
+	{ "ttl", call_ttl, false },
 };
 
 static inline void call_must_give(const struct call *call, struct shmkv *kv, const void *key,
@@ -128,6 +144,7 @@ static inline void keyless_must_give(struct shmkv *kv, int expected_read, int ex
 	CHECK_EQ(shmkv_check(kv, NULL, NULL, &audit), expected_read);
 	CHECK_EQ(shmkv_layout(kv, no_item, NULL), expected_read);
 	CHECK_EQ(shmkv_clear(kv, NULL), expected_write);
+	CHECK_EQ(shmkv_expire(kv, 0, NULL), expected_write);
 	CHECK_EQ(shmkv_recover(kv, &recovery), expected_write);
 	CHECK_EQ(shmkv_maintain(kv), expected_write);
 }

@@ -2,6 +2,7 @@
 #include "tests/model-engine.h"
 
 #include "api/engine-table.h"
+#include "base/clock.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -17,6 +18,7 @@ struct entry {
 	uint8_t *value;
 	size_t value_len;
 	uint64_t token;
+	uint64_t deadline; /* ms of the boot clock, 0 for none */
 };
 
 struct model {
@@ -29,7 +31,7 @@ struct model {
 	size_t n_entries, entries_cap;
 	uint64_t used_bytes;
 	uint64_t last_token;
-	uint64_t inserts, updates, deletes;
+	uint64_t inserts, updates, deletes, expired;
 	struct model *next;
 };
 
@@ -146,9 +148,34 @@ static int insert(struct model *m, const struct skv_key *key, struct entry **ret
 	return 0;
 }
 
+static bool is_expired(const struct entry *entry)
+{
+	return entry->deadline && skv_clock_boot_ms() >= entry->deadline;
+}
+
+/* What is there for a caller. */
+static struct entry *find_present(struct model *m, const struct skv_key *key)
+{
+	struct entry *entry = find(m, key);
+
+	return entry && !is_expired(entry) ? entry : NULL;
+}
+
+/* @present: the entry that a caller would see, or NULL */
+static uint64_t deadline_for(const struct model *m, const struct entry *present, uint64_t ttl_ms)
+{
+	if (ttl_ms == SHMKV_TTL_NEVER)
+		return 0;
+	if (ttl_ms == SHMKV_TTL_KEEP && present)
+		return present->deadline;
+	if (ttl_ms == SHMKV_TTL_DEFAULT || ttl_ms == SHMKV_TTL_KEEP)
+		ttl_ms = m->opts.default_ttl_ms;
+	return ttl_ms ? (skv_clock_boot_ns() + 999999u) / 1000000u + ttl_ms : 0;
+}
+
 /* @old may be NULL; takes @value over when it answers 0. */
 static int assign(struct model *m, const struct skv_key *key, struct entry *old, uint8_t *value,
-		  size_t value_len, uint64_t *ret_token)
+		  size_t value_len, uint64_t deadline, uint64_t *ret_token)
 {
 	int r;
 
@@ -168,6 +195,7 @@ static int assign(struct model *m, const struct skv_key *key, struct entry *old,
 	old->value = value;
 	old->value_len = value_len;
 	old->token = ++m->last_token;
+	old->deadline = deadline;
 	m->used_bytes += cost(key->len, value_len);
 	*ret_token = old->token;
 	return 0;
@@ -364,7 +392,7 @@ static int leave(struct model *m, int r)
 static int model_get(void *map, const struct skv_key *key, struct skv_sink *sink)
 {
 	struct model *m = enter(map);
-	const struct entry *entry = find(m, key);
+	const struct entry *entry = find_present(m, key);
 
 	return leave(m, entry ? sink_fill(sink, entry) : -ENOENT);
 }
@@ -373,7 +401,7 @@ static int model_exists(void *map, const struct skv_key *key)
 {
 	struct model *m = enter(map);
 
-	return leave(m, find(m, key) ? 0 : -ENOENT);
+	return leave(m, find_present(m, key) ? 0 : -ENOENT);
 }
 
 static int write_allowed(const struct entry *old, enum skv_write_mode mode, uint64_t token)
@@ -394,14 +422,15 @@ static int write_allowed(const struct entry *old, enum skv_write_mode mode, uint
 }
 
 static int model_write(void *map, const struct skv_key *key, enum skv_write_mode mode,
-		       uint64_t token, const struct skv_bytes *bytes, uint64_t *ret_token)
+		       uint64_t token, const struct skv_bytes *bytes, uint64_t ttl_ms,
+		       uint64_t *ret_token)
 {
 	struct model *m = enter(map);
-	struct entry *old = find(m, key);
+	struct entry *old = find(m, key), *present = find_present(m, key);
 	uint8_t *value;
 	int r;
 
-	r = write_allowed(old, mode, token);
+	r = write_allowed(present, mode, token);
 	if (r == 0)
 		r = room_for(m, key->len, old, (uint64_t)bytes->head_len + bytes->len);
 	if (r < 0)
@@ -412,7 +441,8 @@ static int model_write(void *map, const struct skv_key *key, enum skv_write_mode
 	memcpy(value, bytes->head, bytes->head_len);
 	if (bytes->len > 0)
 		memcpy(value + bytes->head_len, bytes->data, bytes->len);
-	r = assign(m, key, old, value, bytes->head_len + bytes->len, ret_token);
+	r = assign(m, key, old, value, bytes->head_len + bytes->len,
+		   deadline_for(m, present, ttl_ms), ret_token);
 	if (r < 0)
 		free(value);
 	return leave(m, r);
@@ -422,7 +452,7 @@ static int model_update(void *map, const struct skv_key *key, skv_splice_fn *fn,
 			uint64_t *ret_token)
 {
 	struct model *m = enter(map);
-	struct entry *old = find(m, key);
+	struct entry *slot = find(m, key), *old = find_present(m, key);
 	size_t old_len = old ? old->value_len : 0, head_len, len;
 	uint8_t head[SKV_HEAD_MAX] = { 0 }, *value;
 	struct skv_splice splice;
@@ -437,7 +467,7 @@ static int model_update(void *map, const struct skv_key *key, skv_splice_fn *fn,
 	assert(splice.keep_off <= old_len && splice.keep_len <= old_len - splice.keep_off);
 
 	len = splice.head_len + splice.keep_len + splice.tail_len;
-	r = room_for(m, key->len, old, len);
+	r = room_for(m, key->len, slot, len);
 	if (r < 0)
 		return leave(m, r);
 	value = malloc(len);
@@ -448,7 +478,7 @@ static int model_update(void *map, const struct skv_key *key, skv_splice_fn *fn,
 		memcpy(value + splice.head_len, old->value + splice.keep_off, splice.keep_len);
 	if (splice.tail_len > 0)
 		memcpy(value + splice.head_len + splice.keep_len, splice.tail, splice.tail_len);
-	r = assign(m, key, old, value, len, ret_token);
+	r = assign(m, key, slot, value, len, deadline_for(m, old, SHMKV_TTL_KEEP), ret_token);
 	if (r < 0)
 		free(value);
 	return leave(m, r);
@@ -457,7 +487,7 @@ static int model_update(void *map, const struct skv_key *key, skv_splice_fn *fn,
 static int model_remove(void *map, const struct skv_key *key, struct skv_sink *sink)
 {
 	struct model *m = enter(map);
-	struct entry *old = find(m, key);
+	struct entry *old = find_present(m, key);
 	int r;
 
 	if (!old)
@@ -466,6 +496,51 @@ static int model_remove(void *map, const struct skv_key *key, struct skv_sink *s
 	if (r == 0)
 		remove_entry(m, old);
 	return leave(m, r);
+}
+
+static int model_touch(void *map, const struct skv_key *key, uint64_t ttl_ms)
+{
+	struct model *m = enter(map);
+	struct entry *entry = find_present(m, key);
+
+	if (!entry)
+		return leave(m, -ENOENT);
+	entry->deadline = deadline_for(m, entry, ttl_ms);
+	return leave(m, 0);
+}
+
+static int remaining(uint64_t deadline, uint64_t *ret_ms)
+{
+	uint64_t now = (skv_clock_boot_ns() + 999999u) / 1000000u;
+
+	if (deadline && now > deadline)
+		return -ENOENT;
+	*ret_ms = deadline ? deadline - now : SHMKV_TTL_NEVER;
+	return 0;
+}
+
+static int model_ttl(void *map, const struct skv_key *key, uint64_t *ret_ms)
+{
+	struct model *m = enter(map);
+	const struct entry *entry = find_present(m, key);
+
+	return leave(m, entry ? remaining(entry->deadline, ret_ms) : -ENOENT);
+}
+
+static int model_expire(void *map, uint64_t max, uint64_t *ret_removed)
+{
+	struct model *m = enter(map);
+	size_t i;
+
+	*ret_removed = 0;
+	for (i = m->n_entries; i-- > 0 && (max == 0 || *ret_removed < max);) {
+		if (!is_expired(&m->entries[i]))
+			continue;
+		remove_entry(m, &m->entries[i]);
+		m->expired++;
+		++*ret_removed;
+	}
+	return leave(m, 0);
 }
 
 static int model_count(void *map, uint64_t *ret_count)
@@ -480,9 +555,11 @@ static int model_clear(void *map, uint64_t *ret_removed)
 {
 	struct model *m = enter(map);
 
-	*ret_removed = m->n_entries;
-	while (m->n_entries > 0)
+	*ret_removed = 0;
+	while (m->n_entries > 0) {
+		*ret_removed += !is_expired(&m->entries[m->n_entries - 1]);
 		remove_entry(m, &m->entries[m->n_entries - 1]);
+	}
 	return leave(m, 0);
 }
 
@@ -495,6 +572,7 @@ struct model_scan {
 	uint8_t *key; /* last returned; NULL before the first */
 	size_t key_len;
 	uint8_t *value;
+	uint64_t deadline; /* of the entry last returned */
 };
 
 static int model_scan_begin(void *map, uint64_t cursor, void **ret_scan)
@@ -535,7 +613,8 @@ static int model_scan_next(void *arg, struct shmkv_entry *ret_entry)
 	if (scan->cursor == UINT64_MAX)
 		return 0;
 	m = enter(scan->map);
-	i = scan_position(scan, m);
+	for (i = scan_position(scan, m); i < m->n_entries && is_expired(&m->entries[i]); i++)
+		;
 	if (i == m->n_entries) {
 		scan->cursor = UINT64_MAX;
 		return leave(m, 0);
@@ -556,6 +635,7 @@ static int model_scan_next(void *arg, struct shmkv_entry *ret_entry)
 	scan->key_len = entry->key_len;
 	scan->value = value;
 	scan->cursor = entry->hash;
+	scan->deadline = entry->deadline;
 	*ret_entry = (struct shmkv_entry){
 		.key = key,
 		.key_len = entry->key_len,
@@ -571,6 +651,13 @@ static uint64_t model_scan_cursor(const void *arg)
 	const struct model_scan *scan = arg;
 
 	return scan->cursor;
+}
+
+static int model_scan_ttl(const void *arg, uint64_t *ret_ms)
+{
+	const struct model_scan *scan = arg;
+
+	return scan->key ? remaining(scan->deadline, ret_ms) : -ENOENT;
 }
 
 /* Touches only the scan: the map may be gone. */
@@ -598,6 +685,8 @@ static int model_info(void *arg, struct shmkv_info *info)
 	info->inserts = m->inserts;
 	info->updates = m->updates;
 	info->deletes = m->deletes;
+	info->expired = m->expired;
+	info->default_ttl_ms = m->opts.default_ttl_ms;
 	return leave(m, 0);
 }
 
@@ -674,11 +763,15 @@ const struct skv_engine skv_engine_model = {
 	.write = model_write,
 	.update = model_update,
 	.remove = model_remove,
+	.touch = model_touch,
+	.ttl = model_ttl,
+	.expire = model_expire,
 	.count = model_count,
 	.clear = model_clear,
 	.scan_begin = model_scan_begin,
 	.scan_next = model_scan_next,
 	.scan_cursor = model_scan_cursor,
+	.scan_ttl = model_scan_ttl,
 	.scan_end = model_scan_end,
 	.info = model_info,
 	.recover = model_recover,
@@ -706,7 +799,7 @@ int skv_model_corrupt(const char *map_name, const void *key, size_t key_len, con
 	r = model_attach(map_name, 0, &map);
 	if (r < 0)
 		return r;
-	r = model_write(map, &k, SKV_WRITE_PUT, 0, &bytes, &token);
+	r = model_write(map, &k, SKV_WRITE_PUT, 0, &bytes, SHMKV_TTL_NEVER, &token);
 	model_detach(map);
 	return r;
 }

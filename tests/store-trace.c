@@ -7,22 +7,6 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-#define PAGE 4096u
-#define TRAP_FLAG 0x100
-
-/* An instruction changes bytes at the address that faulted and behind it, at most so many
- * (a string instruction traps after each element). */
-#define REACH 64u
-
-static struct {
-	struct store_trace *trace;
-	uint8_t *base, *shadow;
-	size_t len;
-	size_t at;         /* of the store under way */
-	uint64_t rip, last_rip;
-	struct sigaction old_segv, old_trap;
-} traced;
-
 struct store_trace *store_trace_new(uint64_t n_max)
 {
 	size_t bytes = sizeof(struct store_trace) + n_max * sizeof(struct store);
@@ -43,6 +27,22 @@ struct store_trace *store_trace_free(struct store_trace *trace)
 }
 
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+#define PAGE 4096u
+#define TRAP_FLAG 0x100
+
+/* An instruction changes bytes at the address that faulted and behind it, at most so many
+ * (a string instruction traps after each element). */
+#define REACH 64u
+
+static struct {
+	struct store_trace *trace;
+	uint8_t *base, *shadow;
+	size_t len;
+	size_t at;         /* of the store under way */
+	uint64_t rip, last_rip;
+	struct sigaction old_segv, old_trap;
+} traced;
 
 bool store_trace_works(void)
 {

@@ -248,15 +248,22 @@ static void judge_clear(struct sweep_world *w, uint64_t n_removed)
 			   (unsigned long long)n_removed);
 }
 
+static bool is_touch(const struct sweep_world *w)
+{
+	return w->op.kind == SWEEP_TOUCH || w->op.kind == SWEEP_PERSIST;
+}
+
 /* The operation was interrupted: happened entirely or not at all, and we know which. */
 static int judge_interrupted(struct sweep_world *w)
 {
-	uint64_t n = sweep_n_commits(&w->board->plan[0]);
+	uint64_t n = sweep_n_commits(&w->board->plan[0], w->op.kind);
 
 	if (w->op.kind == SWEEP_CLEAR) {
 		judge_clear(w, n);
 		return 0;
 	}
+	if (is_touch(w))
+		sweep_judge_ttl(w, w->kv, n > 0);
 	if (!sweep_op_has_key(w->op.kind) || n == 0)
 		return 0;
 	return sweep_model_op(w, &w->op, w->value, true);
@@ -284,6 +291,9 @@ static void judge_resumed(struct sweep_world *w, uint64_t commits, int r_before,
 		else
 			want = sweep_model_op(w, &w->op, w->value, !w->touched[w->op.key]);
 	}
+	/* Done after all that, or before it and left alone since: it stands. */
+	if (r == 0 && is_touch(w) && (commits == 0 || !w->touched[w->op.key]))
+		sweep_judge_ttl(w, w->kv, true);
 	if (r != want)
 		sweep_bail(w, "the victim's call is %d (%s) after it was stopped, not %d (%s)", r,
 			   shmkv_errname(r), want, shmkv_errname(want));
@@ -346,7 +356,7 @@ static bool tenant_begin(struct sweep_world *w, const struct sweep_case *c,
 		tenant_apply(w, TENANT_KEYS);
 		return false;
 	}
-	tenant_apply(w, sweep_n_commits(&w->board->many_plan[0]));
+	tenant_apply(w, sweep_n_commits(&w->board->many_plan[0], SWEEP_PUT));
 	w->deaths++;
 	return true;
 }
@@ -370,6 +380,7 @@ static void violation(const char *text, void *arg)
 static bool is_late(enum skv_fault_point point)
 {
 	return point == SKV_FAULT_WRITE_GUARDED || point == SKV_FAULT_REMOVE_GUARDED ||
+	       point == SKV_FAULT_TOUCH_GUARDED || point == SKV_FAULT_TOUCH_EXTENDED ||
 	       point == SKV_FAULT_LEAF_LATE || point == SKV_FAULT_REAP_LATE;
 }
 
@@ -378,7 +389,7 @@ static void play_stopped(struct sweep_world *w, const struct sweep_case *c,
 			 struct sweep_actor *actor, int r_before, bool published)
 {
 	struct shmkv_audit audit = { .size = sizeof(audit) };
-	uint64_t commits = sweep_n_commits(&w->board->plan[0]);
+	uint64_t commits = sweep_n_commits(&w->board->plan[0], w->op.kind);
 	uint32_t salt = mix(c->chain[0].point * 31u + c->chain[0].nth * 7u);
 	bool has_tenant = false, calm;
 	struct sweep_actor other;
@@ -418,6 +429,7 @@ static void play_stopped(struct sweep_world *w, const struct sweep_case *c,
 	status = sweep_actor_wait(w, actor);
 	sweep_want_exited(w, status, "the victim");
 	judge_resumed(w, commits, r_before, published);
+	sweep_lapse(w);
 	w->deaths--;
 	sweep_verify(w, w->kv);
 	if (has_tenant)
@@ -480,6 +492,7 @@ static void direct(const struct sweep_case *c, struct sweep_board *board, uint64
 		sweep_want_killed(w, status, "the victim");
 		w->deaths++;
 		judge_interrupted(w);
+		sweep_lapse(w);
 		break;
 	default:
 		if (!WIFSTOPPED(status)) {
@@ -487,6 +500,7 @@ static void direct(const struct sweep_case *c, struct sweep_board *board, uint64
 			sweep_bail(w, "the victim died instead of being stopped");
 		}
 		r_before = judge_interrupted(w);
+		sweep_lapse(w);
 		play_stopped(w, c, &actor, r_before, published);
 		break;
 	}
@@ -663,6 +677,7 @@ void sweep_run_begin(struct sweep_run *run)
 	/* A survivor that reaps because time has passed would take a recoverer's work away. */
 	skv_recover_by_clock = false;
 	run->full = mode && strcmp(mode, "full") == 0;
+	run->only = getenv("SKV_SWEEP_ONLY");
 	run->seed = seed && *seed ? strtoull(seed, NULL, 0) : 1;
 	run->board = mmap(NULL, sizeof(*run->board), PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -771,6 +786,8 @@ void sweep_run_first(struct sweep_run *run)
 	for (s = sweep_scenarios; s->name; s++) {
 		struct sweep_case c = { .scenario = s };
 
+		if (run->only && strncmp(s->name, run->only, strlen(run->only)) != 0)
+			continue;
 		if (!count_passages(run, &c))
 			continue;
 		memcpy(counts, run->board->plan[0].reached, sizeof(counts));
@@ -827,6 +844,8 @@ void sweep_run_again(struct sweep_run *run)
 	for (s = sweep_scenarios; s->name; s++) {
 		struct sweep_case c = { .scenario = s };
 
+		if (run->only && strncmp(s->name, run->only, strlen(run->only)) != 0)
+			continue;
 		/* Recoverers must be attached before the victim acts. */
 		if ((s->flags & (SWEEP_CROWDED | SWEEP_FIRST)) || s->op.kind == SWEEP_CREATE)
 			continue;
@@ -937,7 +956,7 @@ static void member_apply(struct sweep_world *w, uint32_t n)
 	if (w->board->many_done[n]) {
 		want = sweep_model_op(w, &m->op, m->value, true);
 		SWEEP_WANT(w, w->board->many_r[n], want);
-	} else if (sweep_n_commits(&w->board->many_plan[n]) > 0) {
+	} else if (sweep_n_commits(&w->board->many_plan[n], m->op.kind) > 0) {
 		sweep_model_op(w, &m->op, m->value, true);
 	}
 }
@@ -989,7 +1008,7 @@ static void direct_many(const void *arg, struct sweep_board *board, uint64_t see
 		if (!members[i].stopped || draw(&lot, 3) > 0)
 			continue;
 		members[i].stopped = false;
-		committed = sweep_n_commits(&board->many_plan[i]) > 0;
+		committed = sweep_n_commits(&board->many_plan[i], members[i].op.kind) > 0;
 		kill(members[i].actor.pid, SIGCONT);
 		sweep_want_exited(w, sweep_actor_wait(w, &members[i].actor), "a member that woke");
 		w->deaths--;

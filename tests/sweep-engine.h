@@ -26,6 +26,7 @@ struct sweep_run {
 	struct sweep_board *board;
 	uint64_t seed;
 	const char *variable; /* of the environment: repeats one case */
+	const char *only; /* NULL, or how the names of the scenarios begin */
 	bool full; /* every passage and every twist instead of a sample */
 	uint32_t n_cases, n_failed;
 	uint64_t leaf_chunks; /* of the last scenario that was run without a death */

@@ -4,6 +4,8 @@
 #include "api/handle.h"
 #include "shm/map.h"
 
+#include <shmkv/expiry.h>
+
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -62,6 +64,54 @@ static void prepare_large(struct sweep_world *w)
 	prepare_few(w);
 	sweep_put(w, w->kv, 1, sweep_bin(w, SWEEP_RUN));
 	sweep_put(w, w->kv, 2, sweep_bin(w, SWEEP_WIDE));
+}
+
+/* A deadline that is far away, on the large value and on a small one. */
+static void prepare_ttl(struct sweep_world *w)
+{
+	const char *key;
+	uint32_t id;
+	size_t len;
+
+	prepare_large(w);
+	for (id = 1; id < 4; id += 2) {
+		key = sweep_key(id, &len);
+		SWEEP_WANT(w, shmkv_touch(w->kv, key, len, SWEEP_TTL_BEFORE), 0);
+	}
+}
+
+static void prepare_timed(struct sweep_world *w)
+{
+	sweep_timed(w);
+	prepare_large(w);
+}
+
+/* Records of every kind of memory whose time is over. */
+static void prepare_expired(struct sweep_world *w)
+{
+	uint32_t id;
+
+	sweep_timed(w);
+	prepare_large(w);
+	for (id = 20; id < 26; id++)
+		sweep_put_ending(w, w->kv, id, SWEEP_SMALL);
+	sweep_put_ending(w, w->kv, 26, SWEEP_WIDE);
+	sweep_put_ending(w, w->kv, 27, SWEEP_RUN);
+	sweep_lapse(w);
+}
+
+/* Full, and there would be room for a large record if somebody looked for what has expired. */
+static void prepare_full_expired(struct sweep_world *w)
+{
+	uint32_t id;
+
+	sweep_timed(w);
+	prepare_few(w);
+	for (id = 20; id < 26; id++)
+		sweep_put_ending(w, w->kv, id, SWEEP_SMALL);
+	sweep_put_ending(w, w->kv, 27, SWEEP_RUN);
+	sweep_fill(w, w->kv, SWEEP_FILL_MAX);
+	sweep_lapse(w);
 }
 
 static void prepare_split(struct sweep_world *w)
@@ -334,6 +384,23 @@ const struct sweep_scenario sweep_scenarios[] = {
 	{ .name = "clear-large", .op = { SWEEP_CLEAR, 1, 0 }, .prepare = prepare_large },
 	{ .name = "scan", .op = { SWEEP_SCAN, 1, 0 }, .prepare = prepare_many,
 	  .flags = SWEEP_PASSES_NONE },
+
+	/* Keys that expire. */
+	{ .name = "put-ttl", .op = { SWEEP_PUT_TTL, 3, SWEEP_SMALL }, .prepare = prepare_timed },
+	{ .name = "put-ttl-new", .op = { SWEEP_PUT_TTL, 5, SWEEP_RUN }, .prepare = prepare_timed },
+	{ .name = "put-expired", .op = { SWEEP_PUT, 20, SWEEP_SMALL }, .prepare = prepare_expired },
+	{ .name = "add-expired", .op = { SWEEP_ADD, 27, SWEEP_RUN }, .prepare = prepare_expired },
+	{ .name = "incr-expired", .op = { SWEEP_INCR, 21, 0 }, .prepare = prepare_expired },
+	{ .name = "touch", .op = { SWEEP_TOUCH, 1, 0 }, .prepare = prepare_large },
+	{ .name = "touch-again", .op = { SWEEP_TOUCH, 1, 0 }, .prepare = prepare_ttl },
+	{ .name = "touch-wide", .op = { SWEEP_TOUCH, 2, 0 }, .prepare = prepare_large },
+	{ .name = "touch-small", .op = { SWEEP_TOUCH, 3, 0 }, .prepare = prepare_ttl },
+	{ .name = "touch-full", .op = { SWEEP_TOUCH, 1, 0 }, .prepare = prepare_full },
+	{ .name = "persist", .op = { SWEEP_PERSIST, 1, 0 }, .prepare = prepare_ttl },
+	{ .name = "expire", .op = { SWEEP_EXPIRE, 1, 0 }, .prepare = prepare_expired },
+	{ .name = "maintain-expired", .op = { SWEEP_MAINTAIN, 1, 0 }, .prepare = prepare_expired },
+	{ .name = "full-expired", .op = { SWEEP_PUT, 9, SWEEP_RUN },
+	  .prepare = prepare_full_expired },
 
 	/* Recovery. */
 	{ .name = "recover-nothing", .op = { SWEEP_RECOVER, 1, 0 }, .prepare = prepare_many },

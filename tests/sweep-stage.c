@@ -129,9 +129,12 @@ struct sweep_op sweep_resolved(struct sweep_op op)
 	return op;
 }
 
-uint64_t sweep_n_commits(const struct skv_fault_plan *plan)
+uint64_t sweep_n_commits(const struct skv_fault_plan *plan, enum sweep_op_kind kind)
 {
-	return plan->reached[SKV_FAULT_WRITE_LINKED] + plan->reached[SKV_FAULT_REMOVE_UNLINKED];
+	if (kind == SWEEP_DEL || kind == SWEEP_TAKE || kind == SWEEP_CLEAR)
+		return plan->reached[SKV_FAULT_REMOVE_UNLINKED];
+	/* A write may also remove what has expired, for room. */
+	return plan->reached[SKV_FAULT_WRITE_LINKED] + plan->reached[SKV_FAULT_TOUCH_STEPPED];
 }
 
 /* ---- the beginning ---------------------------------------------------------------------- */
@@ -201,7 +204,7 @@ void sweep_haunts_run(struct sweep_world *w, const struct sweep_scenario *s,
 		sweep_want_killed(w, sweep_actor_wait(w, &actors[i]), "a haunt");
 		w->deaths++;
 		op = sweep_resolved(s->deaths[i].op);
-		if (sweep_n_commits(&w->board->haunt) > 0)
+		if (sweep_n_commits(&w->board->haunt, op.kind) > 0)
 			sweep_model_op(w, &op, w->haunt_value[i], true);
 	}
 }

@@ -40,8 +40,8 @@ void sweep_read_token(struct sweep_world *w, struct shmkv *kv);
 /* With the key that the name of a key stands for. */
 struct sweep_op sweep_resolved(struct sweep_op op);
 
-/* Changes of keys that were made by whoever counts in this plan. */
-uint64_t sweep_n_commits(const struct skv_fault_plan *plan);
+/* Changes of keys that were made, by an operation of this kind, by whoever counts in this plan. */
+uint64_t sweep_n_commits(const struct skv_fault_plan *plan, enum sweep_op_kind kind);
 
 /* Sets the world up for a scenario; the segment is not there yet. @text: how to repeat it */
 void sweep_world_begin(struct sweep_world *w, const struct sweep_scenario *s,

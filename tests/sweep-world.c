@@ -4,6 +4,9 @@
 #include "api/handle.h"
 #include "shm/chunk.h"
 #include "shm/directory.h"
+#include "tests/boot-clock.h"
+
+#include <shmkv/expiry.h>
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -383,6 +386,14 @@ int sweep_run_op(struct sweep_world *w, struct shmkv **kv, const struct sweep_op
 	case SWEEP_DETACH:
 		*kv = shmkv_detach(*kv);
 		return 0;
+	case SWEEP_PUT_TTL:
+		return shmkv_put_ttl(*kv, key, len, pack(op->key, &value), 1, NULL);
+	case SWEEP_TOUCH:
+		return shmkv_touch(*kv, key, len, SWEEP_TTL);
+	case SWEEP_PERSIST:
+		return shmkv_persist(*kv, key, len);
+	case SWEEP_EXPIRE:
+		return shmkv_expire(*kv, 0, NULL);
 	}
 	return -EINVAL;
 }
@@ -435,7 +446,13 @@ int sweep_model_op(struct sweep_world *w, const struct sweep_op *op, struct swee
 		now->kind = SWEEP_ABSENT;
 		return present ? 0 : -ENOENT;
 	case SWEEP_GET:
+	case SWEEP_TOUCH:
+	case SWEEP_PERSIST:
 		return present ? 0 : -ENOENT;
+	case SWEEP_PUT_TTL:
+		*now = value;
+		now->ends = true;
+		return 0;
 	case SWEEP_CLEAR:
 		for (i = 0; i < SWEEP_KEYS; i++)
 			w->model[i].kind = SWEEP_ABSENT;
@@ -445,6 +462,56 @@ int sweep_model_op(struct sweep_world *w, const struct sweep_op *op, struct swee
 	default:
 		return 0;
 	}
+}
+
+/* ---- time ----------------------------------------------------------------------------- */
+
+void sweep_timed(struct sweep_world *w)
+{
+	skv_boot_clock_stop();
+	w->timed = true;
+}
+
+void sweep_lapse(struct sweep_world *w)
+{
+	uint32_t i;
+
+	if (!w->timed)
+		return;
+	skv_boot_clock_advance_ms(1);
+	for (i = 0; i < SWEEP_KEYS; i++) {
+		if (w->model[i].kind == SWEEP_ABSENT || !w->model[i].ends)
+			continue;
+		w->model[i].kind = SWEEP_ABSENT;
+		w->unswept++;
+	}
+}
+
+void sweep_put_ending(struct sweep_world *w, struct shmkv *kv, uint32_t id, uint32_t len)
+{
+	struct sweep_op op = { SWEEP_PUT_TTL, id, len };
+	struct sweep_value value = sweep_bin(w, len);
+
+	SWEEP_WANT(w, sweep_run_op(w, &kv, &op, value), 0);
+	sweep_model_op(w, &op, value, false);
+}
+
+void sweep_judge_ttl(struct sweep_world *w, struct shmkv *kv, bool done)
+{
+	uint64_t given = w->op.kind == SWEEP_TOUCH ? SWEEP_TTL : SHMKV_TTL_NEVER, ms;
+	int r = shmkv_ttl(kv, keys[w->op.key].text, keys[w->op.key].len, &ms);
+
+	if (r < 0)
+		sweep_bail(w, "the touched key's remaining time is %d (%s)", r, shmkv_errname(r));
+	/* Lapses have taken some of it. */
+	if (given != SHMKV_TTL_NEVER && ms <= given && ms + 1000 > given)
+		ms = given;
+	if (ms == given)
+		return;
+	if (!done && (ms == SHMKV_TTL_NEVER ||
+		      (ms <= SWEEP_TTL_BEFORE && ms + 1000 > SWEEP_TTL_BEFORE)))
+		return;
+	sweep_bail(w, "the touched key has %llu ms to live", (unsigned long long)ms);
 }
 
 /* ---- verifying ------------------------------------------------------------------------ */
@@ -522,7 +589,7 @@ static void want_count(struct sweep_world *w, struct shmkv *kv, uint32_t toleran
 	want = n_expected(w);
 
 	SWEEP_WANT(w, shmkv_count(kv, &count), 0);
-	if (count > want + tolerance || count + tolerance < want)
+	if (count > want + tolerance + w->unswept || count + tolerance < want)
 		sweep_bail(w, "the count is %llu, there are %llu keys",
 			   (unsigned long long)count, (unsigned long long)want);
 }
@@ -613,6 +680,14 @@ static void exercise(struct sweep_world *w, struct shmkv *kv, uint32_t id)
 	value = sweep_bin(w, SWEEP_SMALL);
 	SWEEP_WANT(w, shmkv_add(kv, key, len, pack(id, &value), NULL), 0);
 	w->model[id] = value;
+	want_key(w, kv, id);
+	SWEEP_WANT(w, shmkv_touch(kv, key, len, SWEEP_TTL), 0);
+	want_key(w, kv, id);
+	SWEEP_WANT(w, shmkv_persist(kv, key, len), 0);
+	SWEEP_WANT(w, shmkv_ttl(kv, key, len, &token), 0);
+	if (token != SHMKV_TTL_NEVER)
+		sweep_bail(w, "key %u has %llu ms to live and should live for ever", id,
+			   (unsigned long long)token);
 	want_key(w, kv, id);
 
 	if (saved.kind == SWEEP_ABSENT)
@@ -816,7 +891,7 @@ void sweep_check(struct sweep_world *w, struct shmkv *kv)
 			   (unsigned long long)audit.leaked_chunks);
 	if (r != 0)
 		sweep_bail(w, "check answers %d (%s)", r, shmkv_errname(r));
-	if (audit.keys != n_expected(w))
+	if (audit.keys < n_expected(w) || audit.keys > n_expected(w) + w->unswept)
 		sweep_bail(w, "check reaches %llu keys of %llu", (unsigned long long)audit.keys,
 			   (unsigned long long)n_expected(w));
 	SWEEP_WANT(w, shmkv_info(kv, &info), 0);
@@ -874,6 +949,7 @@ void sweep_account(struct sweep_world *w, struct shmkv *kv)
 	uint64_t n;
 
 	SWEEP_WANT(w, shmkv_clear(kv, NULL), 0);
+	w->unswept = 0;
 	sweep_model_op(w, &op, none, false);
 	sweep_verify(w, kv);
 	sweep_check(w, kv);

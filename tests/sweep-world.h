@@ -47,6 +47,7 @@ struct sweep_value {
 	uint8_t kind;
 	uint32_t len, version;   /* BIN: bytes made of key and version */
 	uint32_t len2, version2; /* BIN: appended to it */
+	bool ends;               /* at the next sweep_lapse */
 	int64_t number;          /* INT */
 };
 
@@ -67,7 +68,15 @@ enum sweep_op_kind {
 	SWEEP_CREATE,
 	SWEEP_ATTACH,
 	SWEEP_DETACH,
+	SWEEP_PUT_TTL, /* for a millisecond */
+	SWEEP_TOUCH,   /* for SWEEP_TTL */
+	SWEEP_PERSIST,
+	SWEEP_EXPIRE,
 };
+
+/* Longer than any case, in milliseconds; and what a key may have had before. */
+#define SWEEP_TTL 1000000000u
+#define SWEEP_TTL_BEFORE 500000000u
 
 struct sweep_op {
 	enum sweep_op_kind kind;
@@ -111,6 +120,8 @@ struct sweep_world {
 	bool filler[SWEEP_FILL_MAX];
 	uint32_t version; /* the last one given out */
 	uint32_t deaths;  /* each may make the count wrong by one */
+	bool timed;       /* the boot clock stands still and is moved by sweep_lapse */
+	uint32_t unswept; /* at most so many expired keys are still there */
 	uint64_t token;   /* for CAS */
 	struct sweep_op op; /* the victim's */
 	struct sweep_value value;
@@ -178,8 +189,20 @@ int sweep_model_op(struct sweep_world *w, const struct sweep_op *op, struct swee
 
 static inline bool sweep_op_has_key(enum sweep_op_kind kind)
 {
-	return kind <= SWEEP_TAKE || kind == SWEEP_GET;
+	return kind <= SWEEP_TAKE || kind == SWEEP_GET ||
+	       (kind >= SWEEP_PUT_TTL && kind <= SWEEP_PERSIST);
 }
+
+/* The clock moves on: what has a millisecond to live is absent, and still there. */
+void sweep_timed(struct sweep_world *w);
+void sweep_lapse(struct sweep_world *w);
+void sweep_put_ending(struct sweep_world *w, struct shmkv *kv, uint32_t id, uint32_t len);
+
+/*
+ * The deadline of a touched key: the one that the touch gave if @done, otherwise that or the one
+ * it had before.
+ */
+void sweep_judge_ttl(struct sweep_world *w, struct shmkv *kv, bool done);
 
 /* ---- what survivors do ---------------------------------------------------------------- */
 

@@ -47,10 +47,14 @@ static void full_segment_refuses_what_stores_and_does_the_rest(void)
 	struct skv_segment s;
 	uint64_t n, i, token, absent = UINT64_MAX;
 	struct shmkv_value v, found;
-	size_t k;
+	size_t k, round;
 
 	skv_fill(payload, sizeof(payload), 1);
-	for (k = 0; k < ARRAY_LEN(lens); k++) {
+	/* Each round has another hash key, so other leaves are about to be replaced. */
+	for (round = 0; round < 40 * ARRAY_LEN(lens); round++) {
+		k = round % ARRAY_LEN(lens);
+		if (round >= ARRAY_LEN(lens) && lens[k] < 20000)
+			continue;
 		skv_segment_begin(&s, 2 * MIB);
 		CHECK_EQ(shmkv_put(s.kv, KEY("int"), shmkv_int(7), NULL), 0);
 		n = fill_up(s.kv, 0, lens[k]);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/every-call.h"
 
+#include <shmkv/expiry.h>
+
 #include "shm/layout.h"
 
 #include <errno.h>
@@ -85,25 +87,28 @@ static void bad_options_are_refused(void)
 	const struct {
 		struct shmkv_options opts;
 	} bad[] = {
+#define SIZE sizeof(bad[0].opts)
 		{ { .size = 0 } },
 		{ { .size = 4 } },
 		{ { .size = 5000 } },
-#define BAD(...) { { .size = sizeof(bad[0].opts), __VA_ARGS__ } }
-		BAD(.max_bytes = SHMKV_SIZE_MIN - 1),
-		BAD(.max_bytes = SHMKV_SIZE_MAX + 1),
-		BAD(.max_bytes = UINT64_MAX),
-		BAD(.mode = 01000),
-		BAD(.mode = UINT32_MAX),
-		BAD(.hash = 3),
-		BAD(.hash = UINT32_MAX),
-		BAD(.max_processes = 4096),
-		BAD(.max_threads = 4096),
-		BAD(.max_processes = UINT32_MAX, .max_threads = UINT32_MAX),
-		BAD(.evict = 3),
-		BAD(.evict = UINT32_MAX),
+		{ { .size = SIZE, .max_bytes = SHMKV_SIZE_MIN - 1 } },
+		{ { .size = SIZE, .max_bytes = SHMKV_SIZE_MAX + 1 } },
+		{ { .size = SIZE, .max_bytes = UINT64_MAX } },
+		{ { .size = SIZE, .mode = 01000 } },
+		{ { .size = SIZE, .mode = UINT32_MAX } },
+		{ { .size = SIZE, .hash = 3 } },
+		{ { .size = SIZE, .hash = UINT32_MAX } },
+		{ { .size = SIZE, .max_processes = 4096 } },
+		{ { .size = SIZE, .max_threads = 4096 } },
+		{ { .size = SIZE, .max_processes = UINT32_MAX, .max_threads = UINT32_MAX } },
 		/* The tables alone would be larger than the map. */
-		BAD(.max_bytes = SHMKV_SIZE_MIN, .max_threads = 4095),
-#undef BAD
+		{ { .size = SIZE, .max_bytes = SHMKV_SIZE_MIN, .max_threads = 4095 } },
+		{ { .size = SIZE, .default_ttl_ms = SHMKV_TTL_MAX + 1 } },
+		{ { .size = SIZE, .default_ttl_ms = SHMKV_TTL_NEVER } },
+		{ { .size = SIZE, .default_ttl_ms = UINT64_MAX } },
+		{ { .size = SIZE, .evict = 3 } },
+		{ { .size = SIZE, .evict = UINT32_MAX } },
+#undef SIZE
 	};
 	struct shmkv *kv = NULL;
 	char name[64], path[256];

@@ -54,6 +54,8 @@ static void every_point_is_survived(void)
 		return;
 	sweep_run_first(&run);
 	sweep_run_end(&run);
+	if (run.only)
+		return;
 	want_swept(run.board->reached, "reached", NULL);
 	want_swept(run.board->killed, "killed at", NULL);
 	want_swept(run.board->stopped, "stopped at", NULL);
@@ -105,6 +107,8 @@ static void every_point_of_recovery_is_survived(void)
 		return;
 	sweep_run_again(&run);
 	sweep_run_end(&run);
+	if (run.only)
+		return;
 	want_swept(run.board->killed_again, "killed at inside recovery", recovery_passes);
 }
 

@@ -204,13 +204,15 @@ static int write_locked(struct skv_hamt_map *map, const struct skv_key *key, uin
 }
 
 static int hamt_write(void *arg, const struct skv_key *key, enum skv_write_mode mode,
-		      uint64_t token, const struct skv_bytes *value, uint64_t *ret_token)
+		      uint64_t token, const struct skv_bytes *value, uint64_t ttl_ms,
+		      uint64_t *ret_token)
 {
 	struct skv_hamt_map *map = arg;
 	uint64_t hash = skv_heap_hash(&map->heap, key);
 	bool locked, repeated = false;
 	int r;
 
+	(void)ttl_ms; /* nothing expires here: the api asks for nothing else */
 	do {
 		locked = skv_heap_lock(&map->heap);
 		r = write_locked(map, key, hash, mode, token, value, ret_token);

@@ -53,6 +53,8 @@ struct shmkv_info {
 	uint64_t splits;         /* leaves replaced by two */
 	uint64_t compactions;    /* leaves replaced by one */
 	uint64_t recoveries;     /* dead processes recovered */
+	uint64_t default_ttl_ms; /* of keys stored without a time to live; 0: for ever */
+	uint64_t expired;        /* expired keys whose memory was taken back; part of deletes */
 	char evict[8];           /* "none", "lru", "lfu" */
 	uint64_t evictions;      /* keys removed to make room; deletes counts them too */
 };
@@ -79,7 +81,8 @@ struct shmkv_recovery {
 int shmkv_recover(struct shmkv *kv, struct shmkv_recovery *report);
 
 /*
- * shmkv_maintain - a bounded step of housekeeping: reap if somebody died
+ * shmkv_maintain - a bounded step of housekeeping: reap if somebody died, and look for
+ * expired keys in the next 65,536 places of the index
  *
  * For programs that only read, or want recovery sooner than the next writer does it.
  */
@@ -141,7 +144,7 @@ struct shmkv_stats {
 	uint64_t adds;
 	uint64_t replaces;
 	uint64_t cases;
-	uint64_t updates_in_place; /* incr, append */
+	uint64_t updates_in_place; /* incr, append, touch */
 	uint64_t dels;
 	uint64_t takes;
 	uint64_t clears;
@@ -169,6 +172,8 @@ struct shmkv_stats {
 	uint64_t write_lines[SHMKV_STATS_LINES];   /* by inserts, updates and deletes */
 	uint64_t retried[SHMKV_STATS_RETRIES];     /* successful calls by how often they began again */
 	uint64_t value_bytes[SHMKV_STATS_SIZES];   /* values stored */
+	/* later additions */
+	uint64_t expired; /* expired keys whose memory was taken back; part of deletes */
 };
 
 int shmkv_stats(struct shmkv *kv, struct shmkv_stats *stats);

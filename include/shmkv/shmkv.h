@@ -42,6 +42,7 @@
  *  -EROFS             the handle is read-only
  *  -EACCES            the segment's permissions do not allow this
  *  -EBADF             the handle is closed or was never one
+ *  -EXDEV             the segment counts time by the clock of another time namespace
  *  -ECHILD            the handle belongs to the parent of a forked process
  *  -EBUSY             this thread is already inside a writing call on this handle
  *  -EUSERS            every process or thread slot of the segment is taken by the living
@@ -124,10 +125,12 @@ struct shmkv_options {
 	uint32_t max_processes; /* 1..4095 that write at once; default 128 */
 	uint32_t max_threads;   /* 1..4095 that write at once, over all processes, 1 KiB each;
 				 * default 512, below 4 MiB one for every 8 KiB */
+	uint64_t default_ttl_ms; /* how long keys live that are stored without a time of their own,
+				  * 1..SHMKV_TTL_MAX (expiry.h); default 0: for ever */
 	uint32_t evict;         /* enum shmkv_evict */
 };
 
-#define SHMKV_OPTIONS_INIT { sizeof(struct shmkv_options), 0, 0, 0, 0, 0, 0, 0 }
+#define SHMKV_OPTIONS_INIT { sizeof(struct shmkv_options), 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Flags of shmkv_attach. */
 #define SHMKV_READ_ONLY 1u /* maps without write permission; can only read, damages nothing */
@@ -156,7 +159,7 @@ int shmkv_create(const char *name, const struct shmkv_options *opts, struct shmk
  * processes left. A read-only attacher needs only read permission and takes no slot.
  *
  * Returns 0, -ENOENT, -EINVAL, -EACCES, -EUSERS, -EMEDIUMTYPE, -EPROTONOSUPPORT,
- * -EBADMSG, -EOPNOTSUPP, -ENOMEM, -EMFILE, -EIO.
+ * -EBADMSG, -EXDEV, -EOPNOTSUPP, -ENOMEM, -EMFILE, -EIO.
  */
 int shmkv_attach(const char *name, unsigned int flags, struct shmkv **ret_kv);
 
@@ -302,7 +305,8 @@ int shmkv_append(struct shmkv *kv, const void *key, size_t key_len, struct shmkv
 /*
  * shmkv_count - how many keys there are
  *
- * A sum of per-thread counters: exact while nobody was killed inside a write, otherwise
+ * Keys that have expired count until their memory was taken back (expiry.h). A sum of
+ * per-thread counters: exact while nobody was killed inside a write, otherwise
  * off by at most one for each such death until shmkv_recover counts again. Does not block.
  */
 int shmkv_count(struct shmkv *kv, uint64_t *ret_count);
@@ -311,7 +315,7 @@ int shmkv_count(struct shmkv *kv, uint64_t *ret_count);
  * shmkv_clear - remove every key
  *
  * Not one atomic step: keys written meanwhile may stay. ret_removed: NULL, or how many
- * keys this call removed.
+ * keys this call removed; those that had expired are removed too and not counted.
  */
 int shmkv_clear(struct shmkv *kv, uint64_t *ret_removed);
 

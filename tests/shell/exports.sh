@@ -14,6 +14,7 @@ declared() {
 		#include <shmkv/inspect.h>
 		#include <shmkv/capability.h>
 		#include <shmkv/snapshot.h>
+		#include <shmkv/expiry.h>
 	END
 	$CC -E -P -I"$SRC/include" "$tap_dir/all.c" | tr '\n' ' ' | awk '
 	{

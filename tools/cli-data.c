@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <shmkv/expiry.h>
+
 #include "pack-walk.h"
 #include "text-escape.h"
 #include "value-json.h"
@@ -229,7 +231,7 @@ static int finish_store(struct cli_call *call, int r, uint64_t token)
 
 static int store(struct cli_call *call,
 		 int (*fn)(struct shmkv *kv, const void *key, size_t key_len,
-			   struct shmkv_value value, uint64_t *ret_token))
+			   struct shmkv_value value, uint64_t ttl_ms, uint64_t *ret_token))
 {
 	struct shmkv_value value;
 	uint64_t token = 0;
@@ -239,7 +241,7 @@ static int store(struct cli_call *call,
 	r = cli_value(call, &value, &owned);
 	if (r != TOOL_OK)
 		return r;
-	r = fn(call->kv, call->key, call->key_len, value, &token);
+	r = fn(call->kv, call->key, call->key_len, value, call->ttl_ms, &token);
 	r = finish_store(call, r, token);
 	free(owned);
 	return r;
@@ -247,17 +249,17 @@ static int store(struct cli_call *call,
 
 int cli_put(struct cli_call *call)
 {
-	return store(call, shmkv_put);
+	return store(call, shmkv_put_ttl);
 }
 
 int cli_add(struct cli_call *call)
 {
-	return store(call, shmkv_add);
+	return store(call, shmkv_add_ttl);
 }
 
 int cli_replace(struct cli_call *call)
 {
-	return store(call, shmkv_replace);
+	return store(call, shmkv_replace_ttl);
 }
 
 int cli_cas(struct cli_call *call)
@@ -270,7 +272,8 @@ int cli_cas(struct cli_call *call)
 	r = cli_value(call, &value, &owned);
 	if (r != TOOL_OK)
 		return r;
-	r = shmkv_cas(call->kv, call->key, call->key_len, call->cas_token, value, &token);
+	r = shmkv_cas_ttl(call->kv, call->key, call->key_len, call->cas_token, value, call->ttl_ms,
+			  &token);
 	r = finish_store(call, r, token);
 	free(owned);
 	return r;

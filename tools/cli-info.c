@@ -4,13 +4,17 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include <shmkv/expiry.h>
+
 #include "cli-report.h"
+#include "durations.h"
 #include "sizes.h"
 
 /* ---- the segment ----------------------------------------------------------------- */
 
 static void show_segment(struct cli_call *call, struct emitter *e, const struct shmkv_info *info)
 {
+	char ttl[32];
 	const struct cli_line lines[] = {
 		{ "format_version", "format version", LINE_COUNT, info->format_version },
 		{ "max_bytes", "limit", LINE_BYTES, info->max_bytes },
@@ -38,6 +42,7 @@ static void show_segment(struct cli_call *call, struct emitter *e, const struct 
 		{ "updates", "updates", LINE_COUNT, info->updates },
 		{ "deletes", "deletes", LINE_COUNT, info->deletes },
 		{ "evictions", "  of them evicted", LINE_COUNT, info->evictions },
+		{ "expired", "  of them expired", LINE_COUNT, info->expired },
 		{ "retries", "retries", LINE_COUNT, info->retries },
 		{ "splits", "leaf splits", LINE_COUNT, info->splits },
 		{ "compactions", "leaf compactions", LINE_COUNT, info->compactions },
@@ -49,6 +54,11 @@ static void show_segment(struct cli_call *call, struct emitter *e, const struct 
 	cli_show_text(call, e, "hash", "hash", info->hash);
 	cli_show_text(call, e, "evict", "eviction", info->evict);
 	cli_show_text(call, e, "atomics", "atomic operations", info->atomics);
+	duration_text(info->default_ttl_ms ? info->default_ttl_ms : SHMKV_TTL_NEVER, ttl);
+	if (call->json)
+		emit_member_uint(e, "default_ttl_ms", info->default_ttl_ms);
+	else
+		cli_show_text(call, e, "default_ttl", "default time to live", ttl);
 	if (call->json) {
 		emit_key(e, "read_only");
 		emit_bool(e, info->read_only);
@@ -134,6 +144,7 @@ void cli_show_stats(struct cli_call *call, struct emitter *e, const struct shmkv
 		{ "inserts", "keys inserted", LINE_COUNT, stats->inserts },
 		{ "updates", "values replaced", LINE_COUNT, stats->updates },
 		{ "deletes", "keys removed", LINE_COUNT, stats->deletes },
+		{ "expired", "  of them expired", LINE_COUNT, stats->expired },
 		{ "unmet", "conditions not met", LINE_COUNT, stats->unmet },
 		{ "no_space", "refused: no space", LINE_COUNT, stats->no_space },
 		{ "lost", "refused: conflicts", LINE_COUNT, stats->lost },

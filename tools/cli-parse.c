@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <shmkv/expiry.h>
+
+#include "durations.h"
 #include "option-blame.h"
 #include "sizes.h"
 
@@ -127,6 +130,26 @@ static error_t set_evict(struct cli_call *call, const char *text)
 	return complain(call, cli_usage(call, "--evict needs none, lru or lfu, not \"%s\"", text));
 }
 
+static error_t set_ttl(struct cli_call *call, const char *text, const char *what)
+{
+	if (!ttl_parse(text, &call->ttl_ms))
+		return complain(call, cli_usage(call, "%s is a time such as 500ms, 90s, 15m, 12h or 7d, "
+						      "or never, keep or default, not \"%s\"",
+						what, text));
+	return 0;
+}
+
+static error_t set_default_ttl(struct cli_call *call, const char *text)
+{
+	uint64_t ttl_ms;
+
+	if (!ttl_parse(text, &ttl_ms) || ttl_ms == SHMKV_TTL_KEEP)
+		return complain(call, cli_usage(call, "--ttl needs a time such as 500ms, 90s, 15m, 12h "
+						      "or 7d, or never, not \"%s\"", text));
+	call->create.default_ttl_ms = ttl_ms == SHMKV_TTL_NEVER ? 0 : ttl_ms;
+	return 0;
+}
+
 static error_t set_key_hex(struct cli_call *call, const char *text)
 {
 	size_t len = strlen(text);
@@ -236,6 +259,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPT_KEYS_ONLY:
 		call->keys_only = true;
 		return 0;
+	case OPT_TTL:
+		return call->verb->flags & VERB_KEY ? set_ttl(call, arg, "--ttl") :
+						      set_default_ttl(call, arg);
+	case OPT_SHOW_TTL:
+		call->show_ttl = true;
+		return 0;
 	case OPT_READ_ONLY:
 		call->read_only = true;
 		return 0;
@@ -308,6 +337,9 @@ static int assign_words(struct cli_call *call)
 		if (!int_parse(word, &call->by))
 			return cli_usage(call, "BY is a 64-bit integer, not \"%s\"", word);
 	}
+	if ((flags & VERB_TTL) && at < call->n_words &&
+	    set_ttl(call, call->words[at++], "TIME") != 0)
+		return call->exit;
 	if ((flags & VERB_TOPIC) && at < call->n_words)
 		call->topic = call->words[at++];
 	if (at < call->n_words)
@@ -321,12 +353,13 @@ static int assign_words(struct cli_call *call)
 /* The words of the usage line, each with a blank before it. */
 static void synopsis(const struct cli *cli, const struct cli_verb *verb, char *ret, size_t cap)
 {
-	snprintf(ret, cap, "%s%s%s%s%s%s",
+	snprintf(ret, cap, "%s%s%s%s%s%s%s",
 		 (verb->flags & VERB_SEGMENT) && !cli->in_shell ? " NAME" : "",
 		 verb->flags & VERB_KEY ? " KEY" : "",
 		 verb->flags & VERB_TOKEN ? " TOKEN" : "",
 		 verb->flags & VERB_VALUE ? " VALUE" : "",
 		 verb->flags & VERB_BY ? " [BY]" : "",
+		 verb->flags & VERB_TTL ? " [TIME]" : "",
 		 verb->flags & VERB_TOPIC ? " [VERB]" : "");
 }
 

@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <shmkv/expiry.h>
+
+#include "durations.h"
 #include "entries.h"
 #include "progress.h"
 #include "value-json.h"
@@ -19,8 +22,18 @@ struct walk {
 	uint64_t cursor; /* paged: where another scan can go on */
 };
 
+/* Of the entry that was given last; one that has expired meanwhile has nothing left. */
+static uint64_t ttl_of(const struct walk *w)
+{
+	uint64_t ttl_ms;
+
+	return shmkv_scan_ttl(w->scan, &ttl_ms) < 0 ? 0 : ttl_ms;
+}
+
 static void show_json(struct walk *w, const struct shmkv_entry *entry)
 {
+	uint64_t ttl_ms = ttl_of(w);
+
 	emit_object_begin(&w->emitter);
 	emit_key(&w->emitter, "key");
 	emit_bytes_or_string(&w->emitter, entry->key, entry->key_len);
@@ -28,15 +41,24 @@ static void show_json(struct walk *w, const struct shmkv_entry *entry)
 		emit_key(&w->emitter, "value");
 		value_emit(&w->emitter, entry->value, entry->value_len);
 	}
+	if (w->call->show_ttl || ttl_ms != SHMKV_TTL_NEVER)
+		cli_emit_ttl(&w->emitter, ttl_ms);
 	emit_object_end(&w->emitter);
 }
 
 static void show_line(struct walk *w, const struct shmkv_entry *entry)
 {
+	char ttl[32];
+
 	cli_print_key(w->call, entry->key, entry->key_len);
 	if (!w->call->keys_only) {
 		out_char(&w->call->cli->out, '\t');
 		value_emit(&w->emitter, entry->value, entry->value_len);
+	}
+	if (w->call->show_ttl) {
+		duration_text(ttl_of(w), ttl);
+		out_char(&w->call->cli->out, '\t');
+		out_text(&w->call->cli->out, ttl);
 	}
 	cli_end_line(w->call);
 }

@@ -32,6 +32,10 @@
 	{ "bool", OPT_BOOL, NULL, 0, "VALUE is true or false", 2 },                             \
 	{ "nil", OPT_NIL, NULL, 0, "Store nil; there is no VALUE", 2 }
 
+#define TTL_OPTION                                                                              \
+	{ "ttl", OPT_TTL, "TIME", 0,                                                            \
+	  "Expire after TIME: 500ms, 90s, 15m, 12h, 7d; never; keep (the deadline it has)", 3 }
+
 #define TOKEN_OPTION { "token", OPT_TOKEN, NULL, 0, "Print the token of the new version", 3 }
 
 static const struct argp_option plain_options[] = { COMMON };
@@ -56,7 +60,7 @@ static const struct argp_option take_options[] = {
 };
 
 static const struct argp_option put_options[] = {
-	KEY_OPTION, VALUE_OPTIONS, TOKEN_OPTION, COMMON_VALUE
+	KEY_OPTION, VALUE_OPTIONS, TTL_OPTION, TOKEN_OPTION, COMMON_VALUE
 };
 
 static const struct argp_option append_options[] = {
@@ -74,6 +78,12 @@ static const struct argp_option scan_options[] = {
 	{ "limit", OPT_LIMIT, "N", 0, "At most N keys; with --cursor, at least N where there are", 1 },
 	{ "cursor", OPT_CURSOR, "C", 0, "Page by page: begin at C, 0 at first; see below", 1 },
 	{ "keys-only", OPT_KEYS_ONLY, NULL, 0, "Leave the values out", 1 },
+	{ "ttl", OPT_SHOW_TTL, NULL, 0, "Add the time each key has still to live, or never", 1 },
+	COMMON
+};
+
+static const struct argp_option expire_options[] = {
+	{ "limit", OPT_LIMIT, "N", 0, "Stop after N keys", 1 },
 	COMMON
 };
 
@@ -90,6 +100,9 @@ static const struct argp_option create_options[] = {
 	  "siphash13 (the default) or xxh3 (faster, only for keys from a trusted source)", 1 },
 	{ "evict", OPT_EVICT, "POLICY", 0,
 	  "When memory is full: none (the default) refuses; lru, lfu make it a cache, see below", 1 },
+	{ "ttl", OPT_TTL, "TIME", 0,
+	  "How long keys live that are stored without a time: 500ms, 90s, 15m, 12h, 7d; default never",
+	  1 },
 	{ "max-processes", OPT_MAX_PROCESSES, "N", 0, "That write at once, 1..4095; default 128", 1 },
 	{ "max-threads", OPT_MAX_THREADS, "N", 0,
 	  "That write at once over all processes, 1..4095; default 512, fewer below 4M", 1 },
@@ -135,6 +148,15 @@ const struct cli_verb cli_verbs[] = {
 	  "BY may be negative. An absent key becomes the initial value plus BY." },
 	{ "del", WRITES | VERB_KEY, key_options, cli_del, "remove a key", NULL },
 	{ "take", WRITES | VERB_KEY, take_options, cli_take, "remove a key and print its value", NULL },
+	{ "ttl", READS | VERB_KEY, key_options, cli_ttl, "print how long a key has still to live",
+	  "Milliseconds, as in 4213ms, or never; touch and --ttl take both." },
+	{ "touch", WRITES | VERB_KEY | VERB_TTL, key_options, cli_touch,
+	  "give a key another time to live",
+	  "TIME is 500ms, 90s, 15m, 12h, 7d or never, counted from now; without it the segment's "
+	  "default." },
+	{ "persist", WRITES | VERB_KEY, key_options, cli_persist, "let a key live for ever", NULL },
+	{ "expire", WRITES, expire_options, cli_expire, "take the memory of expired keys back now",
+	  "Expired keys are absent at once; their memory comes back as others write, or now." },
 	{ "exists", READS | VERB_KEY, key_options, cli_exists,
 	  "say true (exit 0) or false (exit 1)", NULL },
 	{ "count", READS, plain_options, cli_count, "print how many keys there are", NULL },

@@ -45,6 +45,7 @@ enum {
 	VERB_VALUE = 1 << 7,   /* VALUE, unless an option gives it */
 	VERB_BY = 1 << 8,      /* [BY] */
 	VERB_TOPIC = 1 << 9,   /* [VERB] */
+	VERB_TTL = 1 << 10,    /* [TIME] */
 };
 
 enum value_kind {
@@ -90,6 +91,8 @@ struct cli_call {
 	const char *prefix;
 	uint64_t limit, cursor;
 	bool paged; /* --cursor was given */
+	uint64_t ttl_ms; /* as the library takes it */
+	bool show_ttl;
 	int64_t initial;
 	struct shmkv_options create;
 };
@@ -135,6 +138,8 @@ enum {
 	OPT_MODE,
 	OPT_HASH,
 	OPT_EVICT,
+	OPT_TTL,
+	OPT_SHOW_TTL,
 	OPT_MAX_PROCESSES,
 	OPT_MAX_THREADS,
 };
@@ -174,6 +179,9 @@ void cli_end_line(struct cli_call *call);
  */
 int cli_value(struct cli_call *call, struct shmkv_value *ret_value, void **ret_owned);
 
+/* cli_emit_ttl - the member "ttl_ms": a number, or null for a key that does not expire */
+void cli_emit_ttl(struct emitter *e, uint64_t ttl_ms);
+
 /* cli_print_key - a key on one line, harmless to terminals */
 void cli_print_key(struct cli_call *call, const void *key, size_t key_len);
 
@@ -197,6 +205,10 @@ int cli_incr(struct cli_call *call);
 int cli_count(struct cli_call *call);
 int cli_clear(struct cli_call *call);
 int cli_scan(struct cli_call *call);
+int cli_touch(struct cli_call *call);
+int cli_persist(struct cli_call *call);
+int cli_ttl(struct cli_call *call);
+int cli_expire(struct cli_call *call);
 int cli_attach(struct cli_call *call);
 int cli_help(struct cli_call *call);
 int cli_leave(struct cli_call *call);

@@ -34,6 +34,13 @@ _shmkv() {
 		_shmkv_reply $'none\nlru\nlfu' "$word"
 		return
 		;;
+	--ttl)
+		# A time has no words but these; scan and dump take --ttl without one.
+		[ "$verb" = scan ] || {
+			_shmkv_reply $'never\nkeep\ndefault' "$word"
+			return
+		}
+		;;
 	--bin | --from)
 		local IFS=$'\n'
 		compopt -o filenames 2>/dev/null

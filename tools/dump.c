@@ -10,6 +10,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <shmkv/expiry.h>
+
+#include "durations.h"
 #include "entries.h"
 #include "option-blame.h"
 #include "pack-walk.h"
@@ -22,14 +25,23 @@ static const char program[] = "shmkv-dump";
 /* Widths of the table's columns; the value takes what is left. */
 #define TYPE_COLUMNS 5
 #define SIZE_COLUMNS 10
+#define TTL_COLUMNS 8
 #define KEY_COLUMNS_MIN 8
 #define KEY_COLUMNS 24
 /* What can be shown of a value on the widest terminal, in bytes of its JSON text. */
 #define SHOWN_MAX 4096
 
+/* Of the entry that was given last; one that has expired meanwhile has nothing left. */
+static uint64_t ttl_of(const struct shmkv_scan *scan)
+{
+	uint64_t ttl_ms;
+
+	return shmkv_scan_ttl(scan, &ttl_ms) < 0 ? 0 : ttl_ms;
+}
+
 /* ---- one entry as JSON ----------------------------------------------------------- */
 
-static void emit_entry(struct dump *d, const struct shmkv_entry *entry)
+static void emit_entry(struct dump *d, const struct shmkv_entry *entry, uint64_t ttl_ms)
 {
 	struct emitter *e = &d->emitter;
 
@@ -45,6 +57,8 @@ static void emit_entry(struct dump *d, const struct shmkv_entry *entry)
 		emit_key(e, "value");
 		value_emit(e, entry->value, entry->value_len);
 	}
+	if (ttl_ms != SHMKV_TTL_NEVER)
+		emit_member_uint(e, "ttl_ms", ttl_ms);
 	emit_object_end(e);
 	if (d->form == DUMP_NDJSON)
 		out_char(&d->out, '\n');
@@ -63,8 +77,11 @@ static size_t key_columns(const struct dump *d)
 
 static void print_heading(struct dump *d)
 {
-	out_format(&d->out, "%-*s  %-*s  %*s  %s\n", (int)key_columns(d), "KEY", TYPE_COLUMNS, "TYPE",
-		   SIZE_COLUMNS, "BYTES", "VALUE");
+	out_format(&d->out, "%-*s  %-*s  %*s  ", (int)key_columns(d), "KEY", TYPE_COLUMNS, "TYPE",
+		   SIZE_COLUMNS, "BYTES");
+	if (d->ttl)
+		out_format(&d->out, "%*s  ", TTL_COLUMNS, "TTL");
+	out_text(&d->out, "VALUE\n");
 }
 
 /* Text that is safe already (JSON, digits), cut to the columns that are left. */
@@ -113,14 +130,14 @@ static size_t print_key(struct dump *d, const struct shmkv_entry *entry, size_t 
 	return text_put_fit(&d->out, hex, o.len, o.full, width, d->text_flags);
 }
 
-static void print_row(struct dump *d, const struct shmkv_entry *entry)
+static void print_row(struct dump *d, const struct shmkv_entry *entry, uint64_t ttl_ms)
 {
 	struct pack_walk walk = pack_walk_over(entry->value, entry->value_len);
 	struct pack_item item;
 	size_t width = key_columns(d);
 	size_t used = print_key(d, entry, width);
 	const char *type = "?";
-	char middle[64];
+	char middle[96], ttl[32];
 	int n;
 
 	if (pack_next(&walk, &item) == 0)
@@ -131,6 +148,10 @@ static void print_row(struct dump *d, const struct shmkv_entry *entry)
 	}
 	n = snprintf(middle, sizeof(middle), "  %-*s  %*zu  ", TYPE_COLUMNS, type, SIZE_COLUMNS,
 		     entry->value_len);
+	if (d->ttl) {
+		duration_text(ttl_ms, ttl);
+		n += snprintf(middle + n, sizeof(middle) - (size_t)n, "%*s  ", TTL_COLUMNS, ttl);
+	}
 	out_write(&d->out, middle, (size_t)n);
 	print_value(d, entry, used + (size_t)n);
 	out_char(&d->out, '\n');
@@ -138,16 +159,17 @@ static void print_row(struct dump *d, const struct shmkv_entry *entry)
 
 /* ---- the walk -------------------------------------------------------------------- */
 
-static void dump_one(struct dump *d, const struct shmkv_entry *entry)
+static void dump_one(struct dump *d, const struct shmkv_entry *entry,
+		     const struct shmkv_scan *scan)
 {
 	size_t prefix_len = strlen(d->prefix);
 
 	if (entry->key_len < prefix_len || memcmp(entry->key, d->prefix, prefix_len) != 0)
 		return;
 	if (d->form == DUMP_TABLE)
-		print_row(d, entry);
+		print_row(d, entry, ttl_of(scan));
 	else
-		emit_entry(d, entry);
+		emit_entry(d, entry, ttl_of(scan));
 }
 
 static int walk_entries(struct dump *d)
@@ -166,7 +188,7 @@ static int walk_entries(struct dump *d)
 		total = 0;
 	progress_begin(&progress, d->out.fd, total);
 	while ((r = entries_next(scan, &entry, &damaged)) > 0) {
-		dump_one(d, &entry);
+		dump_one(d, &entry, scan);
 		if (out_stopped(&d->out))
 			break;
 		progress_step(&progress, ++seen);
@@ -211,12 +233,14 @@ enum {
 	OPT_NDJSON,
 	OPT_KEYS,
 	OPT_HEX,
+	OPT_TTL,
 	OPT_LAYOUT,
 };
 
 static const struct argp_option options[] = {
 	{ "keys", OPT_KEYS, "PREFIX", 0, "Only keys that begin with PREFIX", 1 },
 	{ "hex", OPT_HEX, NULL, 0, "Keys and values as hexadecimal bytes, values as msgpack", 1 },
+	{ "ttl", OPT_TTL, NULL, 0, "A column for the time each key has still to live, or never", 1 },
 	{ "layout", OPT_LAYOUT, NULL, 0, "Leaves, chunks, processes and threads instead of keys", 1 },
 	{ "json", OPT_JSON, NULL, 0, "One JSON document, complaints in JSON too", 2 },
 	{ "ndjson", OPT_NDJSON, NULL, 0, "One JSON object a line, complaints in JSON too", 2 },
@@ -250,6 +274,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_HEX:
 		request->dump->hex = true;
+		return 0;
+	case OPT_TTL:
+		request->dump->ttl = true;
 		return 0;
 	case OPT_LAYOUT:
 		request->dump->layout = true;
@@ -315,9 +342,9 @@ static int parse_line(struct request *request, int argc, char **argv)
 		return usage(d, "unexpected word \"%s\"", request->extra_word);
 	if (request->two_forms)
 		return usage(d, "%s exclude each other", "--json and --ndjson");
-	if (d->layout && (d->hex || d->prefix[0]))
+	if (d->layout && (d->hex || d->ttl || d->prefix[0]))
 		return usage(d, "--layout shows no keys: %s has no meaning with it",
-			     d->hex ? "--hex" : "--keys");
+			     d->hex ? "--hex" : d->ttl ? "--ttl" : "--keys");
 	return TOOL_OK;
 }
 

@@ -29,6 +29,7 @@ struct dump {
 	struct reporter rep;
 	enum dump_form form;
 	bool hex;
+	bool ttl; /* a column for the time that keys have still to live */
 	bool layout;
 	const char *prefix;      /* of the keys that are wanted */
 	size_t columns;          /* of the terminal, SIZE_MAX without one */

@@ -91,7 +91,8 @@ struct skv_engine {
 
 	int (*get)(void *map, const struct skv_key *key, struct skv_sink *sink);
 	int (*exists)(void *map, const struct skv_key *key);
-	/* @ttl_ms: one of those that expiry.h allows, checked by the caller. */
+	/* @ttl_ms: one of those that expiry.h allows, checked by the caller; an engine without
+	 * touch is not asked for any that ends, and may ignore it. */
 	int (*write)(void *map, const struct skv_key *key, enum skv_write_mode mode,
 		     uint64_t token, const struct skv_bytes *value, uint64_t ttl_ms,
 		     uint64_t *ret_token);

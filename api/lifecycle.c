@@ -101,7 +101,7 @@ static int handle_open(const char *name, struct shmkv_options *opts, unsigned in
 	r = skv_engine_of_name(name, &engine, &engine_name);
 	if (r < 0)
 		return r;
-	if (opts ? !engine->create : !engine->attach)
+	if (opts ? !engine->create || (opts->default_ttl_ms && !engine->touch) : !engine->attach)
 		return -EOPNOTSUPP;
 	if (opts && opts->hash == SHMKV_HASH_DEFAULT)
 		opts->hash = engine->hash_default ? engine->hash_default : SHMKV_HASH_SIPHASH13;

@@ -4,6 +4,7 @@
 #include "tests/test.h"
 
 #include <shmkv/capability.h>
+#include <shmkv/expiry.h>
 #include <shmkv/inspect.h>
 #include <shmkv/shmkv.h>
 
@@ -11,6 +12,7 @@
 #include <float.h>
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -1712,6 +1714,156 @@ void skv_conformance_scan_resume(const struct skv_conformance *engine)
 		CHECK_EQ(shmkv_put(f.kv, &i, sizeof(i), shmkv_nil(), NULL), 0);
 	for (i = 0; i < ARRAY_LEN(pages); i++)
 		resume(&f, N_KEYS, pages[i], &next);
+	fixture_free(&f);
+}
+
+/* ---- expiry ---------------------------------------------------------------------- */
+
+#define HOUR 3600000u
+
+static uint64_t ttl_of(struct fixture *f, const char *key)
+{
+	uint64_t ms = 0;
+
+	CHECK_EQ(shmkv_ttl(f->kv, KEY(key), &ms), 0);
+	return ms;
+}
+
+/* As much as was given, but for what the test has taken since. */
+static void check_ttl(struct fixture *f, const char *key, uint64_t given)
+{
+	uint64_t ms = ttl_of(f, key);
+
+	CHECK(ms <= given);
+	CHECK(ms > given - HOUR / 60);
+}
+
+/* An engine without expiry says so, and stores nothing. */
+static bool cannot_expire(struct fixture *f)
+{
+	uint64_t ms;
+
+	if (f->can & SHMKV_CAN_EXPIRE)
+		return false;
+	CHECK_EQ(shmkv_put_ttl(f->kv, KEY("k"), shmkv_int(1), HOUR, NULL), -EOPNOTSUPP);
+	check_absent(f, "k");
+	CHECK_EQ(shmkv_put_ttl(f->kv, KEY("k"), shmkv_int(1), SHMKV_TTL_NEVER, NULL), 0);
+	CHECK_EQ(shmkv_touch(f->kv, KEY("k"), HOUR), -EOPNOTSUPP);
+	CHECK_EQ(shmkv_ttl(f->kv, KEY("k"), &ms), -EOPNOTSUPP);
+	CHECK_EQ(shmkv_expire(f->kv, 0, NULL), -EOPNOTSUPP);
+	return true;
+}
+
+void skv_conformance_ttl(const struct skv_conformance *engine)
+{
+	struct fixture f = fixture_new(engine);
+	uint64_t token, second, ms = 7;
+	struct shmkv_scan *scan;
+	struct shmkv_entry entry;
+	int64_t sum;
+
+	if (cannot_expire(&f)) {
+		fixture_free(&f);
+		return;
+	}
+	put_text(&f, "k", "v");
+	CHECK_EQ(ttl_of(&f, "k"), SHMKV_TTL_NEVER);
+	CHECK_EQ(shmkv_put_ttl(f.kv, KEY("k"), shmkv_str("w"), HOUR, &token), 0);
+	check_ttl(&f, "k", HOUR);
+	CHECK_EQ(shmkv_append(f.kv, KEY("k"), shmkv_str("x"), NULL), 0);
+	check_ttl(&f, "k", HOUR);
+	check_text(&f, "k", "wx");
+	CHECK_EQ(shmkv_add_ttl(f.kv, KEY("k"), shmkv_int(1), HOUR, NULL), -EEXIST);
+	CHECK_EQ(shmkv_cas_ttl(f.kv, KEY("k"), token, shmkv_int(1), HOUR, NULL), -ESTALE);
+	CHECK_EQ(shmkv_replace_ttl(f.kv, KEY("k"), shmkv_int(1), 2 * HOUR, &token), 0);
+	check_ttl(&f, "k", 2 * HOUR);
+	CHECK_EQ(shmkv_cas_ttl(f.kv, KEY("k"), token, shmkv_int(2), SHMKV_TTL_KEEP, &second), 0);
+	CHECK(second != token);
+	check_ttl(&f, "k", 2 * HOUR);
+	CHECK_EQ(shmkv_incr(f.kv, KEY("k"), 1, 0, &sum), 0);
+	CHECK_EQ(sum, 3);
+	check_ttl(&f, "k", 2 * HOUR);
+	CHECK_EQ(shmkv_touch(f.kv, KEY("k"), 3 * HOUR), 0);
+	check_ttl(&f, "k", 3 * HOUR);
+	CHECK_EQ(shmkv_persist(f.kv, KEY("k")), 0);
+	CHECK_EQ(ttl_of(&f, "k"), SHMKV_TTL_NEVER);
+	CHECK_EQ(shmkv_touch(f.kv, KEY("k"), SHMKV_TTL_MAX), 0);
+	check_ttl(&f, "k", SHMKV_TTL_MAX);
+
+	CHECK_EQ(shmkv_scan_begin(f.kv, 0, &scan), 0);
+	CHECK_EQ(shmkv_scan_ttl(scan, &ms), -ENOENT);
+	CHECK_EQ(shmkv_scan_next(scan, &entry), 1);
+	CHECK_EQ(shmkv_scan_ttl(scan, &ms), 0);
+	CHECK(ms > SHMKV_TTL_MAX - HOUR && ms <= SHMKV_TTL_MAX);
+	shmkv_scan_end(scan);
+
+	CHECK_EQ(shmkv_put(f.kv, KEY("k"), shmkv_nil(), NULL), 0);
+	CHECK_EQ(ttl_of(&f, "k"), SHMKV_TTL_NEVER);
+	ms = 7;
+	CHECK_EQ(shmkv_ttl(f.kv, KEY("none"), &ms), -ENOENT);
+	CHECK_EQ(shmkv_touch(f.kv, KEY("none"), HOUR), -ENOENT);
+	CHECK_EQ(shmkv_persist(f.kv, KEY("none")), -ENOENT);
+	CHECK_EQ(shmkv_put_ttl(f.kv, KEY("none"), shmkv_int(1), UINT64_MAX, NULL), -EINVAL);
+	CHECK_EQ(shmkv_put_ttl(f.kv, KEY("none"), shmkv_int(1), SHMKV_TTL_MAX + 1, NULL), -EINVAL);
+	CHECK_EQ(shmkv_touch(f.kv, KEY("k"), SHMKV_TTL_KEEP), -EINVAL);
+	CHECK_EQ(ms, 7);
+	check_absent(&f, "none");
+	fixture_free(&f);
+}
+
+/* Stores the key and waits until it has gone by itself. */
+static void lapse(struct fixture *f, const char *key, struct shmkv_value value)
+{
+	CHECK_EQ(shmkv_put_ttl(f->kv, KEY(key), value, 2, NULL), 0);
+	while (shmkv_exists(f->kv, KEY(key)) == 0)
+		sched_yield();
+}
+
+void skv_conformance_expired(const struct skv_conformance *engine)
+{
+	struct fixture f = fixture_new(engine);
+	uint64_t token, removed, count;
+	struct shmkv_scan *scan;
+	struct shmkv_entry entry;
+	uint8_t buf[16];
+	int64_t sum;
+	size_t len;
+
+	if (cannot_expire(&f)) {
+		fixture_free(&f);
+		return;
+	}
+	CHECK_EQ(shmkv_put_ttl(f.kv, KEY("k"), shmkv_int(1), 2, &token), 0);
+	while (shmkv_exists(f.kv, KEY("k")) == 0)
+		sched_yield();
+	check_absent(&f, "k");
+	CHECK_EQ(shmkv_get_packed(f.kv, KEY("k"), buf, sizeof(buf), &len, NULL), -ENOENT);
+	CHECK_EQ(shmkv_get_int(f.kv, KEY("k"), &sum), -ENOENT);
+	CHECK_EQ(shmkv_replace(f.kv, KEY("k"), shmkv_int(2), NULL), -ENOENT);
+	CHECK_EQ(shmkv_cas(f.kv, KEY("k"), token, shmkv_int(2), NULL), -ENOENT);
+	CHECK_EQ(shmkv_touch(f.kv, KEY("k"), HOUR), -ENOENT);
+	CHECK_EQ(shmkv_take(f.kv, KEY("k"), buf, sizeof(buf), &len), -ENOENT);
+	CHECK_EQ(shmkv_del(f.kv, KEY("k")), -ENOENT);
+	CHECK_EQ(shmkv_scan_begin(f.kv, 0, &scan), 0);
+	CHECK_EQ(shmkv_scan_next(scan, &entry), 0);
+	shmkv_scan_end(scan);
+	CHECK_EQ(shmkv_add(f.kv, KEY("k"), shmkv_int(3), NULL), 0);
+	CHECK_EQ(ttl_of(&f, "k"), SHMKV_TTL_NEVER);
+
+	lapse(&f, "n", shmkv_str("not even a number"));
+	CHECK_EQ(shmkv_incr(f.kv, KEY("n"), 1, 41, &sum), 0);
+	CHECK_EQ(sum, 42);
+	lapse(&f, "t", shmkv_str("old"));
+	CHECK_EQ(shmkv_append(f.kv, KEY("t"), shmkv_str("new"), &len), 0);
+	CHECK_EQ(len, 3);
+	check_text(&f, "t", "new");
+
+	lapse(&f, "a", shmkv_int(1));
+	lapse(&f, "b", shmkv_int(1));
+	CHECK_EQ(shmkv_expire(f.kv, 0, &removed), 0);
+	CHECK_EQ(removed, 2);
+	CHECK_EQ(shmkv_count(f.kv, &count), 0);
+	CHECK_EQ(count, 3);
 	fixture_free(&f);
 }
 

@@ -66,6 +66,8 @@ struct skv_conformance {
 	X(scan_once, "a scan gives every key once, with its value and token", 60)            \
 	X(scan_moving, "a scan is right about keys that stay while others come and go", 60)  \
 	X(scan_resume, "a scan can be taken over by its cursor", 60)                         \
+	X(ttl, "each call keeps the time to live or sets it", 10)                            \
+	X(expired, "an expired key is absent for every call", 30)                            \
 	X(threads, "threads share a handle", 60)                                             \
 	X(inspect, "info and check agree with the content", 20)                              \
 	X(differential, "a long random history ends like a plain model of it", 300)

@@ -603,6 +603,7 @@ void skv_evict_begin(struct skv_writer *writer)
 {
 	writer->lack.hasty = writer->map->region.geo.evict != SHMKV_EVICT_NONE;
 	writer->lack.leaf = false;
+	writer->lack.leaf_first = false;
 	writer->lack.bytes = 0;
 	writer->lack.tries = 0;
 }
@@ -625,6 +626,7 @@ bool skv_evict_room(struct skv_writer *writer, const struct skv_key *key)
 	}
 	if (lack->tries++ < TRIES_MAX && evict(writer, key) != NOTHING) {
 		SKV_FAULT(EVICT_DONE);
+		lack->leaf_first = lack->leaf;
 		lack->bytes = 0;
 		lack->leaf = false;
 		return true;

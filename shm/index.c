@@ -753,10 +753,13 @@ int skv_index_write(struct skv_writer *writer, const struct skv_key *key, enum s
 		if (r == DONE)
 			r = condition(&c, mode, token);
 		/* Memory after the condition, and for the value before its leaf: in a full map the
-		 * room that a delete has made must not become a leaf that could be done without. */
+		 * room that a delete has made must not become a leaf that could be done without. But
+		 * what was evicted to have a leaf must not become the value. */
+		if (r == DONE && writer->lack.leaf_first)
+			r = make_room(&c);
 		if (r == DONE)
 			r = draft_from_value(&c, value);
-		if (r == DONE)
+		if (r == DONE && !writer->lack.leaf_first)
 			r = make_room(&c);
 		if (r == DONE)
 			r = link_draft(&c, mode == SKV_WRITE_CAS ? &token : NULL);
@@ -779,9 +782,11 @@ int skv_index_update(struct skv_writer *writer, const struct skv_key *key, skv_s
 		if (tries > 0)
 			skv_tally_bump(&writer->ctx->retries);
 		r = find(&c);
+		if (r == DONE && writer->lack.leaf_first)
+			r = make_room(&c);
 		if (r == DONE)
 			r = draft_from_old(&c, fn, arg);
-		if (r == DONE)
+		if (r == DONE && !writer->lack.leaf_first)
 			r = make_room(&c);
 		if (r == DONE)
 			r = link_draft(&c, NULL);

@@ -48,6 +48,7 @@ extern _Thread_local struct skv_thread_slot skv_thread_slots[SKV_THREAD_SLOTS]
 struct skv_lack {
 	bool hasty;    /* keys can be evicted: search nowhere at length */
 	bool leaf;     /* it was a leaf, no block */
+	bool leaf_first; /* room was made for a leaf: take that before a block */
 	uint64_t bytes; /* of the block; 0 for nothing */
 	uint32_t tries; /* of this operation */
 	uint32_t pressure; /* how often another class had the worse key */

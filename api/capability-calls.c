@@ -27,6 +27,8 @@ int shmkv_capabilities(struct shmkv *kv, uint64_t *ret_bits)
 		bits |= SHMKV_CAN_SNAPSHOT;
 	if (engine->touch)
 		bits |= SHMKV_CAN_EXPIRE;
+	if (engine->view_begin)
+		bits |= SHMKV_CAN_VIEW;
 	*ret_bits = bits;
 	return 0;
 }

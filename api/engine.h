@@ -14,6 +14,7 @@
 #include <shmkv/inspect.h>
 #include <shmkv/snapshot.h>
 #include <shmkv/shmkv.h>
+#include <shmkv/view.h>
 
 struct skv_key {
 	const void *data;
@@ -48,6 +49,16 @@ struct skv_bytes {
 	size_t head_len;
 	const void *data;
 	size_t len;
+};
+
+/* A value in place, kept there until the hold ends. The engine's, opaque to the caller but
+ * for data, len and token. */
+struct skv_hold {
+	const uint8_t *data; /* the packed value */
+	size_t len;
+	uint64_t token;
+	uint32_t context, idx;
+	uint64_t word;
 };
 
 enum skv_write_mode {
@@ -104,6 +115,8 @@ struct skv_engine {
 	int (*touch)(void *map, const struct skv_key *key, uint64_t ttl_ms);
 	int (*ttl)(void *map, const struct skv_key *key, uint64_t *ret_ms);
 	int (*expire)(void *map, uint64_t max, uint64_t *ret_removed);
+	int (*view_begin)(void *map, const struct skv_key *key, struct skv_hold *ret_hold);
+	int (*view_end)(void *map, const struct skv_hold *hold);
 	int (*count)(void *map, uint64_t *ret_count);
 	int (*clear)(void *map, uint64_t *ret_removed);
 

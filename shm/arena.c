@@ -478,12 +478,11 @@ bool skv_arena_finish_run(struct skv_writer *writer, uint64_t head)
 	return true;
 }
 
-void skv_arena_withdraw(struct skv_writer *writer, uint64_t *word, uint64_t off)
+void skv_arena_withdrawn(struct skv_writer *writer, uint64_t off)
 {
 	struct skv_map *map = writer->map;
 	uint64_t rel = off - map->region.geo.chunk_off;
 
-	skv_store_release(word, 0);
 	if (off < map->region.geo.chunk_off || rel % SKV_CHUNK_BYTES != 0 ||
 	    !skv_chunk_is_ready(map, rel / SKV_CHUNK_BYTES))
 		return;
@@ -491,6 +490,12 @@ void skv_arena_withdraw(struct skv_writer *writer, uint64_t *word, uint64_t off)
 	 * the record saw no announcement, or we see it free. */
 	skv_fence_seq();
 	skv_arena_finish_run(writer, rel / SKV_CHUNK_BYTES);
+}
+
+void skv_arena_withdraw(struct skv_writer *writer, uint64_t *word, uint64_t off)
+{
+	skv_store_release(word, 0);
+	skv_arena_withdrawn(writer, off);
 }
 
 uint64_t skv_arena_collect(struct skv_writer *writer)

@@ -80,4 +80,7 @@ bool skv_arena_finish_run(struct skv_writer *writer, uint64_t head);
  */
 void skv_arena_withdraw(struct skv_writer *writer, uint64_t *word, uint64_t off);
 
+/* The second half of it, after the word was cleared otherwise. */
+void skv_arena_withdrawn(struct skv_writer *writer, uint64_t off);
+
 #endif

@@ -4,6 +4,7 @@
 #include "base/fault.h"
 #include "shm/arena.h"
 #include "shm/chunk.h"
+#include "shm/pin.h"
 
 /*
  * Purpose and ancestry. Every record lies in a block that begins with a state word. The
@@ -23,8 +24,8 @@
  *       └──────────── BUSY ◄── dismantle: CAS, the slab is being taken apart
  *          undo: CAS
  *
- * RETIRED is the fourth state, for blocks that are unlinked while somebody looks at them
- * without copying; nobody can do that in this version of the format.
+ * RETIRED(stamp) lies between ALLOC and FREE while any context may pin: unlinked, and free when
+ * nobody holds it any more. See pin.c.
  *
  * FREE is not a constant but keyed by offset and by the generation of the slab, so an
  * allocator that wakes after the chunk has become something else cannot mistake payload for
@@ -54,7 +55,9 @@
  * free.
  *
  * A process dies                              what is left            who repairs it
- *  before the free CAS (SETTLE_BEFORE_FREE)   ALLOC, not linked       reaper, by the intent
+ *  retired, holders not looked for            RETIRED                 reaper, by the intent
+ *  (SETTLE_RETIRED)
+ *  before the free CAS (SETTLE_BEFORE_FREE)   ALLOC or RETIRED        reaper, by the intent
  *  after it, before the hint (SETTLE_FREED)   FREE without a hint     desperate scan, sweeper
  *  run: after FREE, before its chunks are     RUN whose block is      reaper by the intent, then
  *  given back (SETTLE_RUN_FREED)              FREE                    any sweep of the chunks
@@ -119,6 +122,31 @@ bool skv_block_locate(const struct skv_map *map, uint64_t off, struct skv_span *
 	}
 }
 
+/* From ALLOC, when nobody can hold it, or from RETIRED, when nobody does. */
+static bool set_free(struct skv_writer *writer, uint64_t off, uint64_t word,
+		     const struct skv_span *span)
+{
+	SKV_FAULT(SETTLE_BEFORE_FREE);
+	/* [settle.free] release, pairs with [claim.alloc]. */
+	if (!skv_block_cas(writer->map, off, word, skv_block_free_word(writer->map, off, span->gen)))
+		return false;
+
+	if (span->state == SKV_CHUNK_RUN) {
+		SKV_FAULT(SETTLE_RUN_FREED);
+		skv_chunk_return_run(writer, span->head, span->seen);
+	} else {
+		SKV_FAULT(SETTLE_FREED);
+		skv_arena_hint_free(writer, span, off);
+	}
+	return true;
+}
+
+bool skv_block_reclaim(struct skv_writer *writer, uint64_t off, uint64_t word,
+		       const struct skv_span *span)
+{
+	return !skv_pin_is_held(writer->map, off) && set_free(writer, off, word, span);
+}
+
 bool skv_block_settle(struct skv_writer *writer, uint64_t off, uint64_t stamp)
 {
 	const struct skv_map *map = writer->map;
@@ -129,26 +157,29 @@ bool skv_block_settle(struct skv_writer *writer, uint64_t off, uint64_t stamp)
 		if (!skv_block_locate(map, off, &span) || span.state == SKV_CHUNK_CLAIMED)
 			return false;
 		word = skv_block_load(map, off);
-		if (word != skv_block_alloc_word(stamp))
+		/* RULE S: a block that somebody retired and died over is finished here as well. */
+		if (word != skv_block_alloc_word(stamp) && word != skv_block_retired_word(stamp))
 			return false;
 		/* Ends when nobody begins or undoes taking the slab apart in between. */
 		if (skv_load_relaxed(&skv_chunk_cell(map, span.head)->v) == span.seen.v)
 			break;
 	}
 
-	SKV_FAULT(SETTLE_BEFORE_FREE);
-	/* [settle.free] release, pairs with [claim.alloc]. */
-	if (!skv_block_cas(map, off, word, skv_block_free_word(map, off, span.gen)))
-		return false;
-
-	if (span.state == SKV_CHUNK_RUN) {
-		SKV_FAULT(SETTLE_RUN_FREED);
-		skv_chunk_return_run(writer, span.head, span.seen);
+	if (word == skv_block_alloc_word(stamp)) {
+		/* A pin that comes from here on finds the slot changed. */
+		if (!skv_pin_any(map))
+			return set_free(writer, off, word, &span);
+		if (!skv_block_cas(map, off, word, skv_block_retired_word(stamp)))
+			return false;
+		word = skv_block_retired_word(stamp);
+		SKV_FAULT(SETTLE_RETIRED);
+		/* [settle.retire] between RETIRED and the look for holders: see pin.c. */
+		skv_fence_seq_after_cas();
 	} else {
-		SKV_FAULT(SETTLE_FREED);
-		skv_arena_hint_free(writer, &span, off);
+		/* [settle.retire] RETIRED by somebody else, and just now for all that we know. */
+		skv_fence_seq();
 	}
-	return true;
+	return skv_block_reclaim(writer, off, word, &span);
 }
 
 bool skv_block_announced(const struct skv_writer *self, uint64_t off, uint64_t len)
@@ -162,10 +193,15 @@ bool skv_block_announced(const struct skv_writer *self, uint64_t off, uint64_t l
 	n = skv_contexts_ready(self->map);
 	for (i = 0; i < n; i++) {
 		ctx = skv_context_at(self->map, i);
-		/* Our own words are known to us; those of the dead thread that we act for and of a
-		 * free context will not be acted upon by it any more. */
-		if (i == self->idx || (int32_t)i == self->acting_for ||
-		    skv_owner_process(skv_load_acquire(&ctx->owner)) < 0)
+		/* What stands in a free context will not be acted upon by it any more. */
+		if (skv_owner_process(skv_load_acquire(&ctx->owner)) < 0)
+			continue;
+		/* Pins are let go by any thread of their process: our own count as well. */
+		if (skv_pin_names(self->map, i, off, len))
+			return true;
+		/* Our own intents are known to us; those of the dead thread that we act for will not
+		 * be acted upon by it. */
+		if (i == self->idx || (int32_t)i == self->acting_for)
 			continue;
 		a = skv_load_acquire(&ctx->new_off) & ~SKV_INTENT_COMPLETE;
 		if (a >= off && a - off < len)

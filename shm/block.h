@@ -68,6 +68,11 @@ static inline void skv_block_store(const struct skv_map *map, uint64_t off, uint
 	skv_store_release(&skv_record_at(map, off)->hw, word ^ skv_block_mask(map, off));
 }
 
+static inline uint64_t skv_block_retired_word(uint64_t stamp)
+{
+	return (stamp << 2) | SKV_BLOCK_RETIRED;
+}
+
 /* Is this word ALLOC, and with which stamp? */
 static inline bool skv_block_is_alloc(uint64_t word, uint64_t *ret_stamp)
 {
@@ -92,6 +97,16 @@ bool skv_block_locate(const struct skv_map *map, uint64_t off, struct skv_span *
  * freed it.
  */
 bool skv_block_settle(struct skv_writer *writer, uint64_t off, uint64_t stamp);
+
+/*
+ * skv_block_reclaim - free a block that is RETIRED, unless somebody holds it
+ * @word: its state word, @span: its span, both checked against each other by the caller
+ *
+ * The caller announces the block, and there is a full fence between the change that it
+ * waits for (RETIRED, or its own RELEASING) and this. True for the one who freed it.
+ */
+bool skv_block_reclaim(struct skv_writer *writer, uint64_t off, uint64_t word,
+		       const struct skv_span *span);
 
 /* Does any context but this one announce an address inside the stretch? */
 bool skv_block_announced(const struct skv_writer *self, uint64_t off, uint64_t len);

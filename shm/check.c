@@ -3,6 +3,7 @@
 
 #include "shm/block.h"
 #include "shm/chunk.h"
+#include "shm/pin.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -20,8 +21,9 @@
  *  C4  a LIVE slot names an allocated block that starts where blocks start; each block once
  *  C5  the key in the block has the place that the slot says, and a look-up finds this slot
  *      (so no key stands twice and no EMPTY precedes it)
- *  C6  an allocated block is linked or named by the intent of its living owner; else leaked
- *  C7  a block is FREE with the word of its slab's generation, or ALLOC
+ *  C6  an allocated block is linked or named by the intent of its living owner; a retired one is
+ *      not linked and held by somebody living; else leaked
+ *  C7  a block is FREE with the word of its slab's generation, RETIRED or ALLOC
  *  C8  spans are whole: bodies name their head and lie in it
  *  C9  CLAIMED, DISMANTLE, FORWARD only while somebody living works on them
  *  C10 a slot that EXPIRES names a record with a deadline, and the superblock says that there
@@ -230,6 +232,17 @@ static bool works(struct walk *walk, uint32_t context)
 		SKV_PROCESS_STATE_MASK) != SKV_PROCESS_FREE;
 }
 
+static bool held_by_living(struct walk *walk, uint64_t off)
+{
+	uint32_t i, n = skv_contexts_ready(walk->map);
+
+	for (i = 0; i < n; i++) {
+		if (skv_pin_names(walk->map, i, off, 1) && works(walk, i))
+			return true;
+	}
+	return false;
+}
+
 static void check_block(struct walk *walk, uint64_t head, const struct skv_span *span, uint64_t off)
 {
 	const struct skv_map *map = walk->map;
@@ -239,6 +252,16 @@ static void check_block(struct walk *walk, uint64_t head, const struct skv_span 
 	if (word == skv_block_free_word(map, off, span->gen)) {
 		if (span->state == SKV_CHUNK_RUN)
 			walk->audit->leaked_chunks += span->bytes / SKV_CHUNK_BYTES;
+		return;
+	}
+	if ((word & SKV_BLOCK_STATE_MASK) == SKV_BLOCK_RETIRED) {
+		/* Somebody looks at it, or died in doing so. */
+		if (is_linked(walk, head, span->idx))
+			violated(walk, "block %#llx is retired and linked", (unsigned long long)off);
+		if (!held_by_living(walk, off)) {
+			walk->audit->leaked_blocks++;
+			walk->audit->leaked_bytes += span->bytes;
+		}
 		return;
 	}
 	if (!skv_block_is_alloc(word, &stamp)) {

@@ -79,7 +79,7 @@ int skv_expiry_deadline(const struct skv_map *map, const struct skv_key *key,
 			uint64_t *ret_deadline)
 {
 	struct skv_sink sink = { .skip = skip_all };
-	int r = skv_index_get(map, key, &sink);
+	int r = skv_index_get(map, key, SKV_PATIENCE, &sink);
 
 	if (r < 0)
 		return r;

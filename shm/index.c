@@ -3,6 +3,7 @@
 
 #include "base/fault.h"
 #include "shm/arena.h"
+#include "shm/pin.h"
 #include "shm/policy.h"
 #include "shm/tally.h"
 
@@ -202,12 +203,13 @@ static int sink_fill(const struct skv_map *map, const struct probe *found, struc
 	return 0;
 }
 
-int skv_index_get(const struct skv_map *map, const struct skv_key *key, struct skv_sink *sink)
+int skv_index_get(const struct skv_map *map, const struct skv_key *key, uint32_t patience,
+		  struct skv_sink *sink)
 {
 	struct skv_place place = place_of(map, key);
 	struct skv_route route;
 	struct probe found;
-	uint32_t tries;
+	uint32_t tries, overtaken = 0;
 	int r, answer;
 
 	for (tries = 0; tries < RETRIES; tries++) {
@@ -228,6 +230,8 @@ int skv_index_get(const struct skv_map *map, const struct skv_key *key, struct s
 					skv_policy_touch(map, place);
 				return answer;
 			}
+			if (found.value_len >= SKV_LARGE_COPY && ++overtaken >= patience)
+				return -EAGAIN;
 			break;
 		case ABSENT:
 		case FULL:
@@ -245,6 +249,82 @@ int skv_index_get(const struct skv_map *map, const struct skv_key *key, struct s
 		skv_pause();
 	}
 	return -EAGAIN;
+}
+
+/* Finds the key and pins its record. */
+static int hold(struct skv_writer *writer, const struct skv_key *key, struct probe *ret_found,
+		struct skv_pin *ret_pin)
+{
+	const struct skv_map *map = writer->map;
+	struct skv_place place = place_of(map, key);
+	struct skv_route route;
+	enum found what;
+	uint32_t tries;
+	int r;
+
+	for (tries = 0; tries < RETRIES; tries++) {
+		r = skv_directory_route(map, place, &route);
+		if (r < 0)
+			return r;
+		what = probe(map, &route, place, key, ret_found);
+		if (what == DAMAGED)
+			return -EBADMSG;
+		if (what == FOUND) {
+			r = skv_pin_acquire(writer, &route, ret_found->slot, ret_found->seen.v,
+					    ret_found->off, ret_pin);
+			/* The record cannot go any more; that its time was over already is an answer. */
+			if (r == 0 && skv_is_expired(map, ret_found->seen.w, ret_found->off)) {
+				skv_pin_release(writer, ret_pin);
+				r = -ENOENT;
+			}
+			if (r == 0 || r == -ENOENT)
+				skv_tally_lookup(map, r == 0, ret_found->lines, tries);
+			if (r == 0)
+				skv_policy_touch(map, place);
+			if (r != -EAGAIN)
+				return r;
+		} else if (what != MOVED) {
+			skv_fence_acquire();
+			if (skv_route_holds(&route)) {
+				skv_tally_lookup(map, false, ret_found->lines, tries);
+				return -ENOENT;
+			}
+		}
+		skv_pause();
+	}
+	return -EAGAIN;
+}
+
+int skv_index_hold(struct skv_writer *writer, const struct skv_key *key, struct skv_hold *ret_hold)
+{
+	const struct skv_map *map = writer->map;
+	struct probe found;
+	struct skv_pin pin;
+	int r = hold(writer, key, &found, &pin);
+
+	if (r < 0)
+		return r;
+	/* Held: nothing of it changes any more, whether it is linked or RETIRED by now. */
+	ret_hold->data = map->region.base + found.off + skv_record_value_off(found.key_len);
+	ret_hold->len = found.value_len;
+	ret_hold->token = skv_block_load(map, found.off) >> 2;
+	ret_hold->context = pin.context;
+	ret_hold->idx = pin.idx;
+	ret_hold->word = pin.word;
+	return 0;
+}
+
+int skv_index_get_held(struct skv_writer *writer, const struct skv_key *key, struct skv_sink *sink)
+{
+	struct probe found;
+	struct skv_pin pin;
+	int r = hold(writer, key, &found, &pin);
+
+	if (r < 0)
+		return r;
+	r = sink_fill(writer->map, &found, sink);
+	skv_pin_release(writer, &pin);
+	return r;
 }
 
 int skv_index_exists(const struct skv_map *map, const struct skv_key *key)

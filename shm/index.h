@@ -12,7 +12,19 @@
 #include "shm/expiry.h"
 #include "shm/leaf.h"
 
-int skv_index_get(const struct skv_map *map, const struct skv_key *key, struct skv_sink *sink);
+/* Copies of this many bytes take longer than a writer needs to replace the value. */
+#define SKV_LARGE_COPY 16384u
+
+/* How many of them a reader that cannot pin lets be overtaken: some seconds for 10 MiB. */
+#define SKV_PATIENCE 1000u
+
+/*
+ * skv_index_get - copy the value of a key
+ * @patience: how many copies of large values may be overtaken by writers before it answers
+ *            -EAGAIN
+ */
+int skv_index_get(const struct skv_map *map, const struct skv_key *key, uint32_t patience,
+		  struct skv_sink *sink);
 int skv_index_exists(const struct skv_map *map, const struct skv_key *key);
 
 int skv_index_write(struct skv_writer *writer, const struct skv_key *key, enum skv_write_mode mode,
@@ -21,6 +33,16 @@ int skv_index_write(struct skv_writer *writer, const struct skv_key *key, enum s
 int skv_index_update(struct skv_writer *writer, const struct skv_key *key, skv_splice_fn *fn,
 		     void *arg, const struct skv_lifetime *life, uint64_t *ret_token);
 int skv_index_remove(struct skv_writer *writer, const struct skv_key *key, struct skv_sink *sink);
+
+/*
+ * skv_index_hold - pin the value of a key where it lies
+ *
+ * Ended with skv_pin_release. Returns also -EMLINK.
+ */
+int skv_index_hold(struct skv_writer *writer, const struct skv_key *key, struct skv_hold *ret_hold);
+
+/* The same for as long as a copy takes: nobody can overtake it. Returns also -EMLINK. */
+int skv_index_get_held(struct skv_writer *writer, const struct skv_key *key, struct skv_sink *sink);
 
 /* Where a key was found, at one moment. */
 struct skv_found {

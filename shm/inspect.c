@@ -267,10 +267,13 @@ static int list_leaves(struct lister *lister, uint64_t chunk)
 
 static uint32_t blocks_used(const struct skv_map *map, const struct skv_span *span, uint64_t off)
 {
-	uint32_t i, used = 0;
+	uint32_t i, state, used = 0;
 
-	for (i = 0; i < skv_class_blocks(span->class); i++, off += span->bytes)
-		used += (skv_block_load(map, off) & SKV_BLOCK_STATE_MASK) == SKV_BLOCK_ALLOC;
+	for (i = 0; i < skv_class_blocks(span->class); i++, off += span->bytes) {
+		state = skv_block_load(map, off) & SKV_BLOCK_STATE_MASK;
+		/* What is RETIRED is held by a view. */
+		used += state == SKV_BLOCK_ALLOC || state == SKV_BLOCK_RETIRED;
+	}
 	return used;
 }
 
@@ -305,7 +308,7 @@ static int list_chunks(struct lister *lister)
 			lister->item.bytes = span.bytes;
 			lister->item.blocks = 1;
 			lister->item.blocks_used =
-				(skv_block_load(map, off) & SKV_BLOCK_STATE_MASK) == SKV_BLOCK_ALLOC;
+				(skv_block_load(map, off) & SKV_BLOCK_STATE_MASK) != SKV_BLOCK_FREE;
 		} else if (state == SKV_CHUNK_FREE) {
 			/* Neighbouring free chunks are one line. */
 			for (n = 1; i + n != ready.low && i + n < map->region.geo.n_chunks; n++) {

@@ -224,6 +224,11 @@ struct skv_process {
 #define SKV_OWNER_PROCESS_MASK 0xffffull
 #define SKV_OWNER_INCARNATION_SHIFT 16
 
+/* Pin word: offset / 16 (37) | low bits of the owner's incarnation 26 | releasing 1: see pin.c. */
+#define SKV_PIN_RELEASING 1ull
+#define SKV_PIN_INCARNATION_BITS 26
+#define SKV_PIN_OFF_SHIFT (1 + SKV_PIN_INCARNATION_BITS)
+
 /* "new" names a block and whether it may be linked already: offset | phase. */
 #define SKV_INTENT_COMPLETE 1ull
 
@@ -288,7 +293,7 @@ struct skv_context {
 	uint64_t chunk_first;      /* chunk number + 1 */
 	uint64_t chunk_len;
 	uint64_t reserved1[2];
-	/* lines 2 to 5: for views and reservations */
+	/* lines 2 and 3: blocks held by views; lines 4 and 5: for reservations */
 	uint64_t pins[SKV_PINS];
 	uint64_t reservations[SKV_RESERVATIONS][2];
 	/* line 6: statistics, cumulative since creation, written by the owner only */
@@ -315,6 +320,7 @@ enum skv_doing {
 	SKV_DOING_RECOVER,
 	SKV_DOING_TOUCH,
 	SKV_DOING_EXPIRE,
+	SKV_DOING_VIEW,
 	SKV_DOING_N,
 };
 
@@ -387,7 +393,8 @@ struct skv_superblock {
 	uint64_t root;       /* where look-ups begin: see shm/directory.c */
 	uint64_t low_memory; /* non-zero: freed blocks go to the bitmaps */
 	uint64_t expires;    /* non-zero as soon as any key ever had a deadline */
-	uint64_t reserved1[5];
+	uint64_t pins_enabled; /* one bit per cell of pins_of: some context there has ever pinned */
+	uint64_t reserved1[4];
 
 	/* growth */
 	uint64_t chunks_ready;   /* reserved, with their rows: from the bottom 32 | from the top 32 */
@@ -411,7 +418,8 @@ struct skv_superblock {
 
 	uint64_t leaf_pool[SKV_LEAF_POOL]; /* hints: leaf number + 1 of leaves kept for COMPACT */
 	uint64_t dir_ready[SKV_DIR_PIECES_MAX / 64]; /* one bit per reserved directory piece */
-	uint8_t pad1[SKV_PAGE - 512 - 4 * 64 - 512 - 512];
+	struct skv_cell pins_of[(SKV_CONTEXTS_MAX + 1) / 64]; /* w: one bit per context that may pin */
+	uint8_t pad1[SKV_PAGE - 512 - 4 * 64 - 512 - 512 - 1024];
 };
 
 _Static_assert(sizeof(struct skv_cell) == 16, "cell");

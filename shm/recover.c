@@ -5,6 +5,7 @@
 #include "base/fault.h"
 #include "shm/arena.h"
 #include "shm/chunk.h"
+#include "shm/pin.h"
 
 #include <errno.h>
 
@@ -19,6 +20,7 @@
  *
  *  RP1  read the owner word; then find the process slot still as it was judged: the owner
  *       word is that of the dead one
+ *  RP1a pins: let go, from whatever phase they are in (RULE U, see pin.c); no bit in pins_of
  *  RP2  new: phase 0 -> settle; complete -> settle if no slot names it. old -> the same.
  *  RP3  rebuild: leaf still FORWARD in that life -> finish it; children still CLAIMED -> free
  *  RP4  chunks: DISMANTLE -> undo; CLAIMED -> FREE; a run whose record is free -> give back
@@ -46,8 +48,8 @@
  *
  * A process dies                                      left                    repaired by
  *  before or between the intents (REAP_CONTEXT,       some settled, the       next reaper: finds
- *  REAP_NEW, REAP_OLD, REAP_REBUILD, REAP_CHUNKS,     context still dead      them settled
- *  REAP_LATE)
+ *  REAP_PINS, REAP_NEW, REAP_OLD, REAP_REBUILD,       context still dead      them settled
+ *  REAP_CHUNKS, REAP_LATE)
  *  context free, others not (REAP_FREED)              the other contexts      next reaper
  *  all contexts free, slot not (REAP_DONE)            the slot                next reaper
  *  context adopted, intents not settled (ADOPTED)     a dead context          next reaper
@@ -92,6 +94,7 @@ static int settle_named(struct skv_writer *writer, struct victim *victim, uint64
 {
 	struct skv_map *map = writer->map;
 	struct skv_span span;
+	uint64_t word;
 	int r = 0;
 
 	announce(writer, off);
@@ -99,8 +102,10 @@ static int settle_named(struct skv_writer *writer, struct victim *victim, uint64
 	if (!skv_block_locate(map, off, &span) || span.state == SKV_CHUNK_CLAIMED)
 		goto out;
 
-	if (skv_block_load(map, off) == skv_block_alloc_word(stamp)) {
-		if (maybe_linked) {
+	word = skv_block_load(map, off);
+	if (word == skv_block_alloc_word(stamp) || word == skv_block_retired_word(stamp)) {
+		/* RETIRED: somebody was here before us, and it was not linked any more (RULE S). */
+		if (maybe_linked && word == skv_block_alloc_word(stamp)) {
 			r = skv_index_links(map, off);
 			/* A record that makes no sense was recycled under us: not that life. */
 			if (r == -EBADMSG &&
@@ -111,6 +116,8 @@ static int settle_named(struct skv_writer *writer, struct victim *victim, uint64
 		}
 		if (still_dead(victim)) {
 			SKV_FAULT(REAP_LATE);
+			/* Unlinked by others, as we have just seen; who pins it comes after that. */
+			skv_fence_seq();
 			if (skv_block_settle(writer, off, stamp))
 				count_block(report, span.bytes);
 		}
@@ -121,6 +128,35 @@ static int settle_named(struct skv_writer *writer, struct victim *victim, uint64
 out:
 	skv_arena_withdraw(writer, &writer->ctx->aux_off, off);
 	return r < 0 ? r : 0;
+}
+
+/* RP1a. */
+static void release_pins(struct skv_writer *writer, struct victim *victim,
+			 struct shmkv_recovery *report)
+{
+	struct skv_pin pin = { .context = victim->idx };
+	uint64_t bytes, off;
+
+	for (pin.idx = 0; pin.idx < SKV_PINS;) {
+		pin.word = skv_load_acquire(&victim->ctx->pins[pin.idx]);
+		if (pin.word == 0 || !still_dead(victim)) {
+			pin.idx++;
+			continue;
+		}
+		off = skv_pin_off(pin.word);
+		/* Another reaper may clear the word that announces the block. */
+		announce(writer, off);
+		if (still_dead(victim)) {
+			SKV_FAULT(REAP_LATE);
+			bytes = skv_pin_release(writer, &pin);
+			if (bytes > 0)
+				count_block(report, bytes);
+		}
+		skv_arena_withdraw(writer, &writer->ctx->aux_off, off);
+		/* The same word again: another reaper may have said RELEASING, and died. Ends at 0,
+		 * each turn it has come one step nearer. */
+	}
+	skv_pin_disable(writer->map, victim->idx, still_dead, victim);
 }
 
 static void settle_rebuild(struct skv_writer *writer, struct victim *victim,
@@ -204,6 +240,8 @@ static int settle_context(struct skv_writer *writer, struct victim *victim,
 		return 0;
 	writer->acting_for = (int32_t)victim->idx;
 	SKV_FAULT(REAP_CONTEXT);
+	release_pins(writer, victim, report);
+	SKV_FAULT(REAP_PINS);
 	r = new_off ? settle_named(writer, victim, new_off & ~SKV_INTENT_COMPLETE, new_stamp,
 				   new_off & SKV_INTENT_COMPLETE, report) :
 		      0;
@@ -410,6 +448,12 @@ static void sweep_block(struct skv_writer *writer, uint64_t off, struct shmkv_re
 	if (!skv_block_locate(map, off, &span) || span.state == SKV_CHUNK_CLAIMED)
 		goto out;
 	word = skv_block_load(map, off);
+	if ((word & SKV_BLOCK_STATE_MASK) == SKV_BLOCK_RETIRED) {
+		/* Left by somebody who died between retiring and looking for holders. */
+		if (skv_block_settle(writer, off, word >> 2))
+			count_block(report, span.bytes);
+		goto out;
+	}
 	if (!skv_block_is_alloc(word, &stamp)) {
 		if (span.state == SKV_CHUNK_RUN && skv_arena_finish_run(writer, span.head))
 			report->chunks += span.bytes / SKV_CHUNK_BYTES;
@@ -418,6 +462,8 @@ static void sweep_block(struct skv_writer *writer, uint64_t off, struct shmkv_re
 	/* The intents after the state word: an operation that is over has cleared them. */
 	if (in_flight(map, off, stamp) || skv_index_links(map, off) != 0)
 		goto out;
+	/* As in settle_named. */
+	skv_fence_seq();
 	if (skv_block_settle(writer, off, stamp))
 		count_block(report, span.bytes);
 out:

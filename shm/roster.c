@@ -9,7 +9,7 @@
 const char *skv_roster_doing(uint64_t doing)
 {
 	static const char *const words[] = { "idle", "write", "remove", "clear", "recover", "touch",
-					    "expire" };
+					    "expire", "view" };
 
 	_Static_assert(sizeof(words) / sizeof(words[0]) == SKV_DOING_N, "a word for each");
 	return doing < SKV_DOING_N ? words[doing] : "?";

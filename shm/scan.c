@@ -216,7 +216,7 @@ static int load_value(struct skv_scan *scan, const struct item *item, struct shm
 		memset(&sink, 0, sizeof(sink));
 		sink.buf = grown;
 		sink.cap = cap;
-		r = skv_index_get(scan->map, &key, &sink);
+		r = skv_index_get(scan->map, &key, SKV_PATIENCE, &sink);
 		if (r == -ENOENT)
 			return 0;
 		if (r != -ENOBUFS)

@@ -3,6 +3,7 @@
 #include "shm/check.h"
 #include "shm/evict.h"
 #include "shm/inspect.h"
+#include "shm/pin.h"
 #include "shm/recover.h"
 #include "shm/roster.h"
 #include "shm/scan.h"
@@ -88,8 +89,11 @@ static void map_free(struct skv_map *map)
 {
 	struct skv_writer *writer;
 
-	for (writer = map->writers; writer; writer = writer->next)
+	for (writer = map->writers; writer; writer = writer->next) {
+		/* Views that were not ended; their memory is about to be unmapped. */
+		skv_pin_release_all(writer);
 		skv_arena_flush(writer);
+	}
 	skv_tally_publish(map);
 	skv_tally_release_all(map);
 	skv_writer_release_all(map);
@@ -197,13 +201,19 @@ static int writer_enter(struct skv_map *map, enum skv_doing doing, struct skv_wr
 	return r;
 }
 
-static int writer_exit(struct skv_writer *writer, enum skv_call call, int r)
+/* After a call that changed no key. */
+static int viewer_exit(struct skv_writer *writer, int r)
 {
-	skv_tally_call(writer, call, r);
 	skv_recover_tick(writer, false);
 	skv_expiry_tick(writer);
 	skv_writer_exit(writer);
 	return r;
+}
+
+static int writer_exit(struct skv_writer *writer, enum skv_call call, int r)
+{
+	skv_tally_call(writer, call, r);
+	return viewer_exit(writer, r);
 }
 
 /*
@@ -225,9 +235,28 @@ static bool worth_again(struct skv_writer *writer, const struct skv_key *key, in
 	return skv_load_relaxed(n_freed) != before && ++*tries < FULL_TRIES_MAX;
 }
 
-static int store_get(void *map, const struct skv_key *key, struct skv_sink *sink)
+/* Copies of a large value that writers may overtake before it is pinned. */
+#define PATIENCE_BEFORE_PIN 3u
+
+static int store_get(void *arg, const struct skv_key *key, struct skv_sink *sink)
 {
-	return skv_index_get(map, key, sink);
+	struct skv_map *map = arg;
+	struct skv_writer *writer;
+	int r;
+
+	if (map->region.read_only)
+		return skv_index_get(map, key, SKV_PATIENCE, sink);
+	r = skv_index_get(map, key, PATIENCE_BEFORE_PIN, sink);
+	if (r != -EAGAIN)
+		return r;
+	r = writer_enter(map, SKV_DOING_VIEW, &writer);
+	if (r == 0) {
+		r = viewer_exit(writer, skv_index_get_held(writer, key, sink));
+		if (r != -EMLINK)
+			return r;
+	}
+	/* No pin is to be had: in a signal handler, or with every view or context in use. */
+	return skv_index_get(map, key, SKV_PATIENCE, sink);
 }
 
 static int store_exists(void *map, const struct skv_key *key)
@@ -314,6 +343,30 @@ static int store_expire(void *map, uint64_t max, uint64_t *ret_removed)
 	skv_recover_tick(writer, false);
 	skv_writer_exit(writer);
 	return r;
+}
+
+static int store_view_begin(void *map, const struct skv_key *key, struct skv_hold *ret_hold)
+{
+	struct skv_writer *writer;
+	int r = writer_enter(map, SKV_DOING_VIEW, &writer);
+
+	return r < 0 ? r : viewer_exit(writer, skv_index_hold(writer, key, ret_hold));
+}
+
+static int store_view_end(void *arg, const struct skv_hold *hold)
+{
+	struct skv_map *map = arg;
+	const struct skv_pin pin = { hold->context, hold->idx, hold->word };
+	struct skv_writer *writer;
+	int r;
+
+	if (hold->context >= map->region.geo.n_contexts || hold->idx >= SKV_PINS)
+		return -EINVAL;
+	r = writer_enter(map, SKV_DOING_VIEW, &writer);
+	if (r < 0)
+		return r;
+	skv_pin_release(writer, &pin);
+	return viewer_exit(writer, 0);
 }
 
 static int store_count(void *map, uint64_t *ret_count)
@@ -460,6 +513,8 @@ const struct skv_engine skv_engine_shm = {
 	.touch = store_touch,
 	.ttl = store_ttl,
 	.expire = store_expire,
+	.view_begin = store_view_begin,
+	.view_end = store_view_end,
 	.count = store_count,
 	.clear = store_clear,
 	.scan_begin = store_scan_begin,

@@ -2,6 +2,7 @@
 #include "shm/writer.h"
 
 #include "base/fault.h"
+#include "shm/pin.h"
 #include "shm/tally.h"
 
 #include <errno.h>
@@ -145,6 +146,7 @@ static bool claim_context(struct skv_writer *writer, uint32_t from, uint32_t to)
 		SKV_FAULT(CONTEXT_CLAIMED);
 		clear_intents(ctx);
 		skv_store_relaxed(&ctx->calls_before, skv_tally_calls(&ctx->tally));
+		skv_pin_disable(map, i, NULL, NULL);
 		writer->ctx = ctx;
 		writer->idx = i;
 		writer->owner = word;
@@ -186,8 +188,13 @@ static int change_context(struct skv_writer *writer)
 {
 	struct skv_context *spent = writer->ctx;
 	uint64_t owner = writer->owner;
-	int r = find_context(writer);
+	int r = -EUSERS;
 
+	/* What it pins stands in the context and stays there. */
+	if (skv_pin_count(writer->map, writer->idx) == 0) {
+		skv_pin_disable(writer->map, writer->idx, NULL, NULL);
+		r = find_context(writer);
+	}
 	if (r < 0)
 		return skv_load_relaxed(&spent->stamp_next) < SKV_STAMP_COUNTER_MAX - (1ull << 20) ?
 			       0 :
@@ -263,6 +270,27 @@ void skv_writer_offer(struct skv_writer *writer)
 	__atomic_store_n(&writer->taken, 0, __ATOMIC_RELEASE);
 }
 
+/* One that no thread has. A thread that ended has left its views in its context: as long as
+ * there are others, the next thread gets one with all its pin words. */
+static struct skv_writer *take_idle(struct skv_map *map, bool with_pins)
+{
+	struct skv_writer *writer;
+	uint64_t none;
+
+	for (writer = __atomic_load_n(&map->writers, __ATOMIC_ACQUIRE); writer;
+	     writer = writer->next) {
+		none = 0;
+		if (__atomic_load_n(&writer->taken, __ATOMIC_RELAXED) != 0 ||
+		    !__atomic_compare_exchange_n(&writer->taken, &none, map->serial, false,
+						 __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			continue;
+		if (with_pins || skv_pin_count(map, writer->idx) == 0)
+			break;
+		put_back(&writer->taken, map->serial);
+	}
+	return writer;
+}
+
 int skv_writer_thread_slot(struct skv_map *map, struct skv_thread_slot **ret_slot)
 {
 	struct skv_thread_slot *slot = &skv_thread_slots[map->serial % SKV_THREAD_SLOTS];
@@ -288,25 +316,18 @@ static int find_writer(struct skv_map *map, struct skv_writer **ret_writer)
 {
 	struct skv_thread_slot *slot;
 	struct skv_writer *writer;
-	uint64_t none;
 	int r = skv_writer_thread_slot(map, &slot);
 
 	if (r < 0)
 		return r;
 
-	for (writer = __atomic_load_n(&map->writers, __ATOMIC_ACQUIRE); writer;
-	     writer = writer->next) {
-		none = 0;
-		if (__atomic_load_n(&writer->taken, __ATOMIC_RELAXED) == 0 &&
-		    __atomic_compare_exchange_n(&writer->taken, &none, map->serial, false,
-						__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-			break;
-	}
-	if (!writer) {
+	writer = take_idle(map, false);
+	if (!writer)
 		r = make_writer(map, &writer);
-		if (r < 0)
-			return r;
-	}
+	if (r < 0)
+		writer = take_idle(map, true);
+	if (!writer)
+		return r;
 
 	/* What the thread has counted without a context stays with the handle. */
 	slot->writer = writer;

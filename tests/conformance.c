@@ -7,6 +7,7 @@
 #include <shmkv/expiry.h>
 #include <shmkv/inspect.h>
 #include <shmkv/shmkv.h>
+#include <shmkv/view.h>
 
 #include <errno.h>
 #include <float.h>
@@ -1980,6 +1981,141 @@ void skv_conformance_inspect(const struct skv_conformance *engine)
 	CHECK_EQ(audit.keys, 999u);
 	CHECK(audit.record_bytes >= 999u * (8 + 7));
 	CHECK(audit.block_bytes >= audit.record_bytes);
+	fixture_free_named(&f);
+}
+
+/* ---- views ----------------------------------------------------------------------- */
+
+/* A map whose engine has views. */
+static struct fixture fixture_new_viewed(const struct skv_conformance *engine)
+{
+	struct fixture f = fixture_new_named(engine, 0);
+	struct shmkv_view view;
+
+	if (!(f.can & SHMKV_CAN_VIEW)) {
+		CHECK_EQ(shmkv_view_begin(f.kv, KEY("k"), &view), -EOPNOTSUPP);
+		fixture_free_named(&f);
+		skv_test_skip("this engine has no views");
+	}
+	return f;
+}
+
+static void check_view(const struct shmkv_view *view, const char *text)
+{
+	CHECK_EQ(view->value.type, SHMKV_STR);
+	CHECK_MEM(view->value.data, view->value.len, text, strlen(text));
+}
+
+void skv_conformance_views(const struct skv_conformance *engine)
+{
+	struct fixture f = fixture_new_viewed(engine);
+	struct shmkv_view first, second, third;
+	uint64_t token;
+
+	CHECK_EQ(shmkv_put(f.kv, KEY("k"), shmkv_str("one"), &token), 0);
+	CHECK_EQ(shmkv_view_begin(f.kv, KEY("k"), &first), 0);
+	CHECK_EQ(first.token, token);
+	put_text(&f, "k", "two");
+	CHECK_EQ(shmkv_view_begin(f.kv, KEY("k"), &second), 0);
+	CHECK(second.token != first.token);
+	/* What is looked at may be changed by the one who looks. */
+	CHECK_EQ(shmkv_cas(f.kv, KEY("k"), second.token, shmkv_str("three"), NULL), 0);
+	CHECK_EQ(shmkv_view_begin(f.kv, KEY("k"), &third), 0);
+	CHECK_EQ(shmkv_append(f.kv, KEY("k"), shmkv_str("s"), NULL), 0);
+	CHECK_EQ(shmkv_del(f.kv, KEY("k")), 0);
+	put_text(&f, "k", "four");
+	CHECK_EQ(shmkv_clear(f.kv, NULL), 0);
+	put_text(&f, "k", "five");
+	check_view(&first, "one");
+	check_view(&second, "two");
+	check_view(&third, "three");
+	CHECK_EQ(shmkv_view_end(&second), 0);
+	check_view(&first, "one");
+	check_view(&third, "three");
+	CHECK_EQ(shmkv_view_end(&first), 0);
+	CHECK_EQ(shmkv_view_end(&third), 0);
+	check_text(&f, "k", "five");
+	fixture_free_named(&f);
+}
+
+void skv_conformance_view_types(const struct skv_conformance *engine)
+{
+	static const uint8_t array[] = { 0x93, 1, 2, 3 };
+	uint8_t large[70000];
+	const struct shmkv_value values[] = {
+		shmkv_nil(),
+		shmkv_bool(true),
+		shmkv_int(-7),
+		shmkv_uint(UINT64_MAX),
+		shmkv_float(0.5),
+		shmkv_str(""),
+		shmkv_str("text"),
+		shmkv_bin("", 0),
+		shmkv_bin(large, 300),
+		shmkv_bin(large, sizeof(large)),
+		shmkv_packed(array, sizeof(array)),
+	};
+	struct fixture f = fixture_new_viewed(engine);
+	struct shmkv_view view;
+	size_t i;
+
+	fill(large, sizeof(large), 1);
+	for (i = 0; i < ARRAY_LEN(values); i++) {
+		CHECK_EQ(shmkv_put(f.kv, KEY("k"), values[i], NULL), 0);
+		CHECK_EQ(shmkv_view_begin(f.kv, KEY("k"), &view), 0);
+		check_value(&view.value, &values[i]);
+		CHECK_EQ(shmkv_view_end(&view), 0);
+	}
+	fixture_free_named(&f);
+}
+
+void skv_conformance_view_limits(const struct skv_conformance *engine)
+{
+	struct fixture f = fixture_new_viewed(engine);
+	struct shmkv_view views[SHMKV_VIEWS_MAX], more;
+	uint32_t i;
+
+	put_text(&f, "k", "v");
+	for (i = 0; i < SHMKV_VIEWS_MAX; i++)
+		CHECK_EQ(shmkv_view_begin(f.kv, KEY("k"), &views[i]), 0);
+	CHECK_EQ(shmkv_view_begin(f.kv, KEY("k"), &more), -EMLINK);
+	CHECK_EQ(shmkv_view_begin(f.kv, KEY("absent"), &more), -ENOENT);
+	check_text(&f, "k", "v");
+	CHECK_EQ(shmkv_view_end(&views[7]), 0);
+	CHECK_EQ(shmkv_view_end(&views[7]), -EBADF);
+	CHECK_EQ(shmkv_view_begin(f.kv, KEY("k"), &views[7]), 0);
+	CHECK_EQ(shmkv_del(f.kv, KEY("k")), 0);
+	for (i = 0; i < SHMKV_VIEWS_MAX; i++) {
+		check_view(&views[i], "v");
+		CHECK_EQ(shmkv_view_end(&views[i]), 0);
+	}
+
+	CHECK_EQ(shmkv_view_begin(f.kv, KEY("k"), NULL), -EINVAL);
+	CHECK_EQ(shmkv_view_begin(f.kv, "", 0, &more), -EMSGSIZE);
+	CHECK_EQ(shmkv_view_end(NULL), -EINVAL);
+	fixture_free_named(&f);
+}
+
+void skv_conformance_view_handles(const struct skv_conformance *engine)
+{
+	struct fixture f, ro;
+	struct shmkv_view view;
+
+	need_sharing(engine);
+	f = fixture_new_viewed(engine);
+	ro = f;
+	put_text(&f, "k", "v");
+	CHECK_EQ(shmkv_attach(f.name, SHMKV_READ_ONLY, &ro.kv), 0);
+	CHECK_EQ(shmkv_view_begin(ro.kv, KEY("k"), &view), -EROFS);
+	shmkv_detach(ro.kv);
+	CHECK_EQ(shmkv_view_begin(ro.kv, KEY("k"), &view), -EBADF);
+
+	/* Detaching lets go. */
+	CHECK_EQ(shmkv_view_begin(f.kv, KEY("k"), &view), 0);
+	shmkv_detach(f.kv);
+	CHECK_EQ(shmkv_view_end(&view), -EBADF);
+	CHECK_EQ(shmkv_attach(f.name, 0, &f.kv), 0);
+	CHECK_EQ(shmkv_del(f.kv, KEY("k")), 0);
 	fixture_free_named(&f);
 }
 

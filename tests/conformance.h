@@ -70,6 +70,10 @@ struct skv_conformance {
 	X(expired, "an expired key is absent for every call", 30)                            \
 	X(threads, "threads share a handle", 60)                                             \
 	X(inspect, "info and check agree with the content", 20)                              \
+	X(views, "a view keeps its value, whatever becomes of the key", 10)                  \
+	X(view_types, "a view shows every type", 10)                                         \
+	X(view_limits, "there are so many views, and what is none is refused", 10)           \
+	X(view_handles, "a view ends with its handle, which must be writable", 10)           \
 	X(differential, "a long random history ends like a plain model of it", 300)
 
 #define SKV_CONFORMANCE_DECLARE(id, sentence, seconds) \

@@ -10,6 +10,7 @@
 #include "tests/segment.h"
 
 #include <shmkv/expiry.h>
+#include <shmkv/view.h>
 
 #include <stdlib.h>
 
@@ -71,6 +72,14 @@ static int call_get_alloc(struct shmkv *kv, const void *key, size_t key_len)
 	return r;
 }
 
+static int call_view(struct shmkv *kv, const void *key, size_t key_len)
+{
+	struct shmkv_view view;
+	int r = shmkv_view_begin(kv, key, key_len, &view);
+
+	return r < 0 ? r : shmkv_view_end(&view);
+}
+
 static const struct call calls[] = {
 	{ "put", call_put, true },
 	{ "add", call_add, true },
@@ -97,6 +106,7 @@ static const struct call calls[] = {
 	{ "touch", call_touch, true },
 	{ "persist", call_persist, true },
 	{ "ttl", call_ttl, false },
+	{ "view", call_view, true },
 };
 
 static inline void call_must_give(const struct call *call, struct shmkv *kv, const void *key,

@@ -38,6 +38,7 @@ struct model {
 /* The api layer refuses writes through a read-only handle; here all maps are alike. */
 struct model_map {
 	struct model *model;
+	uint8_t *views[SHMKV_VIEWS_MAX]; /* copies, which do not change either */
 };
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -315,7 +316,10 @@ static void model_detach(void *arg)
 {
 	struct model_map *map = arg;
 	struct model *m = map->model;
+	uint32_t i;
 
+	for (i = 0; i < SHMKV_VIEWS_MAX; i++)
+		free(map->views[i]);
 	pthread_mutex_lock(&registry_lock);
 	if (--m->n_attached == 0 && !m->linked)
 		model_free(m);
@@ -402,6 +406,42 @@ static int model_exists(void *map, const struct skv_key *key)
 	struct model *m = enter(map);
 
 	return leave(m, find_present(m, key) ? 0 : -ENOENT);
+}
+
+static int model_view_begin(void *arg, const struct skv_key *key, struct skv_hold *ret_hold)
+{
+	struct model_map *map = arg;
+	struct model *m = enter(map);
+	const struct entry *entry = find(m, key);
+	uint32_t i;
+
+	if (!entry)
+		return leave(m, -ENOENT);
+	for (i = 0; i < SHMKV_VIEWS_MAX && map->views[i]; i++)
+		;
+	if (i == SHMKV_VIEWS_MAX)
+		return leave(m, -EMLINK);
+	map->views[i] = malloc(entry->value_len + 1);
+	if (!map->views[i])
+		return leave(m, -ENOMEM);
+	memcpy(map->views[i], entry->value, entry->value_len);
+	*ret_hold = (struct skv_hold){
+		.data = map->views[i],
+		.len = entry->value_len,
+		.token = entry->token,
+		.idx = i,
+	};
+	return leave(m, 0);
+}
+
+static int model_view_end(void *arg, const struct skv_hold *hold)
+{
+	struct model_map *map = arg;
+	struct model *m = enter(map);
+
+	free(map->views[hold->idx]);
+	map->views[hold->idx] = NULL;
+	return leave(m, 0);
 }
 
 static int write_allowed(const struct entry *old, enum skv_write_mode mode, uint64_t token)
@@ -766,6 +806,8 @@ const struct skv_engine skv_engine_model = {
 	.touch = model_touch,
 	.ttl = model_ttl,
 	.expire = model_expire,
+	.view_begin = model_view_begin,
+	.view_end = model_view_end,
 	.count = model_count,
 	.clear = model_clear,
 	.scan_begin = model_scan_begin,

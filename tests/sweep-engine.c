@@ -270,7 +270,8 @@ static int judge_interrupted(struct sweep_world *w)
 }
 
 /* The victim woke and its operation is over. */
-static void judge_resumed(struct sweep_world *w, uint64_t commits, int r_before, bool published)
+static void judge_resumed(struct sweep_world *w, uint64_t commits, int r_before, bool published,
+			  bool was_full)
 {
 	int r = w->board->r, want = 0;
 	uint64_t n;
@@ -286,7 +287,7 @@ static void judge_resumed(struct sweep_world *w, uint64_t commits, int r_before,
 	} else if (sweep_op_has_key(w->op.kind)) {
 		if (commits > 0)
 			want = r_before;
-		else if (r == -ENOSPC && w->n_fill > 0)
+		else if (r == -ENOSPC && (w->n_fill > 0 || was_full))
 			want = -ENOSPC; /* and nothing changed */
 		else
 			want = sweep_model_op(w, &w->op, w->value, !w->touched[w->op.key]);
@@ -375,13 +376,14 @@ static void violation(const char *text, void *arg)
 	sweep_bail(arg, "check while the victim is stopped: %s", text);
 }
 
-/* Right before a compare-and-swap that must fail when the world has changed: here what
- * happens meanwhile matters most. */
+/* Right before a compare-and-swap that must fail when the world has changed, or a look at it;
+ * or in a view, which it must not touch: here what happens meanwhile matters most. */
 static bool is_late(enum skv_fault_point point)
 {
 	return point == SKV_FAULT_WRITE_GUARDED || point == SKV_FAULT_REMOVE_GUARDED ||
 	       point == SKV_FAULT_TOUCH_GUARDED || point == SKV_FAULT_TOUCH_EXTENDED ||
-	       point == SKV_FAULT_LEAF_LATE || point == SKV_FAULT_REAP_LATE;
+	       point == SKV_FAULT_LEAF_LATE || point == SKV_FAULT_REAP_LATE ||
+	       point == SKV_FAULT_PIN_ANNOUNCED || point == SKV_FAULT_PIN_HELD;
 }
 
 /* What goes on while the victim is stopped, and what comes of it. */
@@ -391,7 +393,8 @@ static void play_stopped(struct sweep_world *w, const struct sweep_case *c,
 	struct shmkv_audit audit = { .size = sizeof(audit) };
 	uint64_t commits = sweep_n_commits(&w->board->plan[0], w->op.kind);
 	uint32_t salt = mix(c->chain[0].point * 31u + c->chain[0].nth * 7u);
-	bool has_tenant = false, calm;
+	/* It may have looked for room before any was made. */
+	bool has_tenant = false, calm, was_full = w->n_fill > 0;
 	struct sweep_actor other;
 	int status;
 
@@ -428,7 +431,7 @@ static void play_stopped(struct sweep_world *w, const struct sweep_case *c,
 	kill(actor->pid, SIGCONT);
 	status = sweep_actor_wait(w, actor);
 	sweep_want_exited(w, status, "the victim");
-	judge_resumed(w, commits, r_before, published);
+	judge_resumed(w, commits, r_before, published, was_full);
 	sweep_lapse(w);
 	w->deaths--;
 	sweep_verify(w, w->kv);

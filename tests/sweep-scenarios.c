@@ -316,6 +316,9 @@ const struct sweep_scenario sweep_scenarios[] = {
 	{ .name = "del", .op = { SWEEP_DEL, 2, 0 }, .prepare = prepare_many },
 	{ .name = "del-run", .op = { SWEEP_DEL, 1, 0 }, .prepare = prepare_large },
 	{ .name = "take", .op = { SWEEP_TAKE, 3, 0 }, .prepare = prepare_few },
+	{ .name = "view", .op = { SWEEP_VIEW, 3, 0 }, .prepare = prepare_few },
+	{ .name = "view-replace", .op = { SWEEP_VIEW_REPLACE, 3, SWEEP_SMALL }, .prepare = prepare_few },
+	{ .name = "view-replace-run", .op = { SWEEP_VIEW_REPLACE, 1, SWEEP_RUN }, .prepare = prepare_large },
 	{ .name = "get", .op = { SWEEP_GET, 3, 0 }, .prepare = prepare_few,
 	  .flags = SWEEP_PASSES_NONE },
 

@@ -133,6 +133,9 @@ uint64_t sweep_n_commits(const struct skv_fault_plan *plan, enum sweep_op_kind k
 {
 	if (kind == SWEEP_DEL || kind == SWEEP_TAKE || kind == SWEEP_CLEAR)
 		return plan->reached[SKV_FAULT_REMOVE_UNLINKED];
+	/* A view has its answer when it is held. */
+	if (kind == SWEEP_VIEW)
+		return plan->reached[SKV_FAULT_PIN_HELD];
 	/* A write may also remove what has expired, for room. */
 	return plan->reached[SKV_FAULT_WRITE_LINKED] + plan->reached[SKV_FAULT_TOUCH_STEPPED];
 }

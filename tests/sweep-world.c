@@ -344,6 +344,52 @@ void sweep_unfill(struct sweep_world *w, struct shmkv *kv)
 
 static int scan_all(struct sweep_world *w, struct shmkv *kv);
 
+/* How many values survivors may have stored that the victim knows nothing of. */
+#define VERSIONS_UNKNOWN 5000u
+
+/* Is what a view shows one whole value of its key, whichever? */
+static bool is_whole(const struct sweep_world *w, uint32_t id, const struct shmkv_view *view)
+{
+	uint32_t version;
+	uint8_t first[8];
+
+	if (view->value.type != SHMKV_BIN || view->value.len < sizeof(first) ||
+	    view->value.len > sizeof(in_buf))
+		return false;
+	for (version = 1; version <= w->version + VERSIONS_UNKNOWN; version++) {
+		make_payload(id, version, first, sizeof(first));
+		if (memcmp(first, view->value.data, sizeof(first)) != 0)
+			continue;
+		make_payload(id, version, in_buf, view->value.len);
+		return memcmp(in_buf, view->value.data, view->value.len) == 0;
+	}
+	return false;
+}
+
+/* A view, and the value replaced under it if there is one to replace it: it must not notice. */
+static int view_op(struct sweep_world *w, struct shmkv *kv, uint32_t id,
+		   const struct sweep_value *replacement)
+{
+	const uint8_t *data;
+	struct shmkv_view view;
+	uint64_t token;
+	int r = shmkv_view_begin(kv, keys[id].text, keys[id].len, &view);
+
+	if (r < 0)
+		return r;
+	data = view.value.data;
+	token = view.token;
+	if (!is_whole(w, id, &view))
+		sweep_bail(w, "a view shows what is no value of its key");
+	if (replacement) {
+		r = shmkv_replace(kv, keys[id].text, keys[id].len, pack(id, replacement), NULL);
+		if (view.value.data != data || view.token != token || !is_whole(w, id, &view))
+			sweep_bail(w, "a view has changed");
+	}
+	SWEEP_WANT(w, shmkv_view_end(&view), 0);
+	return r;
+}
+
 int sweep_run_op(struct sweep_world *w, struct shmkv **kv, const struct sweep_op *op,
 		 struct sweep_value value)
 {
@@ -353,6 +399,10 @@ int sweep_run_op(struct sweep_world *w, struct shmkv **kv, const struct sweep_op
 	struct shmkv_value got;
 
 	switch (op->kind) {
+	case SWEEP_VIEW:
+		return view_op(w, *kv, op->key, NULL);
+	case SWEEP_VIEW_REPLACE:
+		return view_op(w, *kv, op->key, &value);
 	case SWEEP_PUT:
 		return shmkv_put(*kv, key, len, pack(op->key, &value), NULL);
 	case SWEEP_ADD:
@@ -415,6 +465,7 @@ int sweep_model_op(struct sweep_world *w, const struct sweep_op *op, struct swee
 		*now = value;
 		return 0;
 	case SWEEP_REPLACE:
+	case SWEEP_VIEW_REPLACE:
 		if (!present)
 			return -ENOENT;
 		*now = value;
@@ -448,6 +499,7 @@ int sweep_model_op(struct sweep_world *w, const struct sweep_op *op, struct swee
 	case SWEEP_GET:
 	case SWEEP_TOUCH:
 	case SWEEP_PERSIST:
+	case SWEEP_VIEW:
 		return present ? 0 : -ENOENT;
 	case SWEEP_PUT_TTL:
 		*now = value;

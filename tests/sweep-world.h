@@ -60,8 +60,10 @@ enum sweep_op_kind {
 	SWEEP_APPEND,
 	SWEEP_DEL,
 	SWEEP_TAKE,
+	SWEEP_VIEW_REPLACE, /* look at the value in place, replace it meanwhile */
 	SWEEP_CLEAR,
 	SWEEP_GET,
+	SWEEP_VIEW,
 	SWEEP_SCAN,
 	SWEEP_RECOVER,
 	SWEEP_MAINTAIN,
@@ -189,7 +191,7 @@ int sweep_model_op(struct sweep_world *w, const struct sweep_op *op, struct swee
 
 static inline bool sweep_op_has_key(enum sweep_op_kind kind)
 {
-	return kind <= SWEEP_TAKE || kind == SWEEP_GET ||
+	return kind <= SWEEP_VIEW_REPLACE || kind == SWEEP_GET || kind == SWEEP_VIEW ||
 	       (kind >= SWEEP_PUT_TTL && kind <= SWEEP_PERSIST);
 }
 

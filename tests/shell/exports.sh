@@ -8,14 +8,9 @@
 
 # Functions that a header declares at file level; inline ones end in a body, not in ';'.
 declared() {
-	cat >"$tap_dir/all.c" <<-END
-		#include <shmkv/shmkv.h>
-		#include <shmkv/value.h>
-		#include <shmkv/inspect.h>
-		#include <shmkv/capability.h>
-		#include <shmkv/snapshot.h>
-		#include <shmkv/expiry.h>
-	END
+	for header in "$SRC"/include/shmkv/*.h; do
+		echo "#include <shmkv/${header##*/}>"
+	done >"$tap_dir/all.c"
 	$CC -E -P -I"$SRC/include" "$tap_dir/all.c" | tr '\n' ' ' | awk '
 	{
 		depth = 0

@@ -19,6 +19,7 @@ static const struct {
 } workloads[] = {
 	{ "fill", "grow a map from nothing, read all back, and say what it costs in memory", bench_fill },
 	{ "evict", "how often a cache has what is asked for, beside exact LRU and LFU", bench_evict },
+	{ "hamt", "the persistent trie by libhamt's protocol, beside GLib", bench_hamt },
 };
 
 #define N_WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
@@ -154,7 +155,7 @@ static error_t parse(int key, char *text, struct argp_state *state)
 		return 0;
 	case ARGP_KEY_END:
 		if (!arguments->workload)
-			argp_error(state, "which workload? There are: fill, evict");
+			argp_error(state, "which workload? There are: fill, evict, hamt");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -164,7 +165,7 @@ static error_t parse(int key, char *text, struct argp_state *state)
 int main(int argc, char **argv)
 {
 	static const struct argp_option known[] = {
-		{ "entries", 'n', "N", 0, "Keys in the map, 10M by default; in the trace of evict, 300k (k and M are understood)", 0 },
+		{ "entries", 'n', "N", 0, "Keys in the map, 10M by default; in the trace of evict, 300k; in hamt at most, 1M (k and M are understood)", 0 },
 		{ "value", 'v', "BYTES", 0, "Payload of a value; 64 by default", 0 },
 		{ "mixed", 'm', NULL, 0, "evict: values of 32 bytes to 64 KiB", 0 },
 		{ "hash", 'h', "KIND", 0, "siphash13 (default) or xxh3", 0 },
@@ -177,7 +178,9 @@ int main(int argc, char **argv)
 		.args_doc = "WORKLOAD",
 		.doc = "Measure shmkv on this machine.\vWorkloads:\n  fill   grow a map from "
 		       "nothing, read all back, and say what it costs in memory\n"
-		       "  evict  how often a cache has what is asked for, beside exact LRU and LFU\n\nExit status: 0 "
+		       "  evict  how often a cache has what is asked for, beside exact LRU and LFU\n"
+		       "  hamt   the persistent trie by libhamt's protocol, from 1k keys on, beside GLib\n"
+		       "\nExit status: 0 "
 		       "measured, 1 something failed, 64 wrong usage.",
 	};
 	struct arguments arguments = { .options = { .value_len = 64 } };
@@ -191,6 +194,6 @@ int main(int argc, char **argv)
 			return workloads[i].run(&arguments.options);
 		}
 	}
-	fprintf(stderr, "shmkv-bench: no workload '%s'; there are: fill, evict\n", arguments.workload);
+	fprintf(stderr, "shmkv-bench: no workload '%s'; there are: fill, evict, hamt\n", arguments.workload);
 	return 64;
 }

@@ -37,6 +37,7 @@ int bench_failed(const char *what, int r);
 const char *bench_map_name(void);
 
 int bench_fill(const struct bench_options *options);
+int bench_hamt(const struct bench_options *options);
 int bench_evict(const struct bench_options *options);
 
 #endif

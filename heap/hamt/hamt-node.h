@@ -18,8 +18,8 @@
  *
  * The hash is consumed from the top, five bits a level and four at the last, so that a walk
  * in slot order is a walk in the order of hashes. A node has one bit in map for each slot, and
- * slots are as many as bits, 2 to 32, in a block that has room for at most three more. Levels at which all keys below agree have no node
- * (path compression): the tag says at which level a node stands. Items whose hashes are
+ * slots are as many as bits, 2 to 32, in a block that has room for at most three more. Levels
+ * at which all keys below agree have no node (path compression): the tag says at which level a node stands. Items whose hashes are
  * equal in all 64 bits lie in a bunch, in the order of their keys.
  *
  *    root ─► node level 0: map 0100..0010  stamp

@@ -3,11 +3,13 @@
 
 #include <string.h>
 
-/* A new chunk is as large as what there is, in powers of two. From a megabyte on it is what the
- * map's pool lays on a huge page, which spares a look-up most of its TLB misses. */
+/* A new chunk is as large as what there is, in powers of two, up to half a megabyte. A map of more
+ * than a few takes what the map's pool lays on huge pages: a look-up among a million keys then
+ * has hardly a TLB miss. Not before, because a huge page is cleared as a whole. */
 #define CHUNK_MIN ((size_t)8 << 10)
 #define CHUNK_MID ((size_t)512 << 10)
 #define CHUNK_MAX SKV_POOL_SPAN_BYTES
+#define HUGE_FROM ((size_t)4 << 20)
 
 /* Cut for one class at once, a 64th of a chunk: little enough that a small map touches few
  * pages, and enough that neighbours in a large one were made at about the same time. */
@@ -35,8 +37,10 @@ static int chunk_add(struct skv_hamt_pool *pool)
 	struct skv_hamt_chunk *chunk;
 	size_t size = CHUNK_MIN;
 
-	while (size < CHUNK_MAX && size < pool->chunk_bytes)
-		size = size < CHUNK_MID ? 2 * size : CHUNK_MAX;
+	while (size < CHUNK_MID && size < pool->chunk_bytes)
+		size *= 2;
+	if (pool->chunk_bytes >= HUGE_FROM)
+		size = CHUNK_MAX;
 	/* Near the limit a small one may still be had. */
 	for (;; size /= 2) {
 		if (size == CHUNK_MAX)

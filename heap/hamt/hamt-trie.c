@@ -36,7 +36,8 @@
  *   [slot.store] -> [slot.load]    a node, bunch or item before the way to it
  *
  * While other threads may read, a published node or bunch changes in single slots only (and in
- * nodemap, which readers do not look at); map never changes. Each store leads from one tree that is right to another, and so
+ * nodemap, which readers do not look at); map never changes. Each store leads from one tree that
+ * is right to another, and so
  * does the path of a reader that is overtaken: what it left behind is still the tree of before.
  * Linearization points: a change at its one store, a look-up at the load of the slot where it
  * ended, or, if that slot had been unlinked above it, at the moment of that. What the head lost

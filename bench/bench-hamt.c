@@ -3,7 +3,8 @@
  * bench-hamt: the persistent trie by itself, by the protocol of libhamt's benchmark: integer
  * keys hashed by murmur3, tables of 10^3 keys and on in powers of ten; add 10 %, look all up in
  * another order, remove 10 %, add 10 % persistently (each version stays), build from nothing.
- * Each is repeated 20 times: look-ups in a new order on one table, the rest on fresh tables.
+ * Each is repeated 20 times (3 times from 10^7 keys on): look-ups in a new order on one table, the
+ * rest on fresh tables.
  * GLib's hash table does the same in the same run, in turns, with keys behind pointers as in that
  * benchmark.
  *
@@ -25,6 +26,7 @@
 #endif
 
 #define REPEATS 20u
+#define REPEATS_LARGE 3u
 #define SIZE_FIRST ((uint64_t)1000)
 #define SIZE_LAST ((uint64_t)1000000)
 
@@ -57,6 +59,7 @@ struct times {
 
 struct keys {
 	uint64_t size, tenth, random;
+	unsigned int repeats;
 	int32_t *all;   /* size + tenth, shuffled */
 	int32_t *order; /* the first size of them, in another order */
 	int32_t *absent;
@@ -120,6 +123,7 @@ static int keys_make(struct keys *keys, uint64_t size)
 
 	keys->size = size;
 	keys->random = size;
+	keys->repeats = size > SIZE_LAST ? REPEATS_LARGE : REPEATS;
 	keys->tenth = size / 10;
 	keys->all = malloc((size + keys->tenth) * sizeof(*keys->all));
 	keys->order = malloc(size * sizeof(*keys->order));
@@ -477,7 +481,7 @@ static void progress(const struct bench_options *options, const struct keys *key
 {
 	if (options->progress)
 		fprintf(stderr, "\r%llu keys, %s %u of %u ", (unsigned long long)keys->size, what,
-			repeat + 1, REPEATS);
+			repeat + 1, keys->repeats);
 }
 
 static int run_queries(const struct bench_options *options, struct keys *keys, struct times *trie,
@@ -491,7 +495,7 @@ static int run_queries(const struct bench_options *options, struct keys *keys, s
 	trie_init(&t);
 	if (!trie_puts(&t, keys->all, keys->size))
 		r = wrong("no memory");
-	for (i = 0; i < REPEATS && r == 0; i++) {
+	for (i = 0; i < keys->repeats && r == 0; i++) {
 		progress(options, keys, "look-ups", i);
 		shuffle(keys->order, keys->size, &keys->random);
 		r = trie_query(&t, keys, trie);
@@ -588,7 +592,7 @@ static int run_size(const struct bench_options *options, uint64_t size)
 		wrong("no memory");
 		goto out;
 	}
-	for (i = 0, r = 0; i < REPEATS && r == 0; i++) {
+	for (i = 0, r = 0; i < keys.repeats && r == 0; i++) {
 		progress(options, &keys, "changes", i);
 		r = trie_repeat(&keys, trie, &figures);
 		if (r == 0)

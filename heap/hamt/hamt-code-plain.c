@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define HAMT_CODE skv_hamt_code_plain
 #define HAMT_CODE_NAME "plain"

@@ -8,9 +8,6 @@
  * some 15 ns longer. Baseline x86-64 lacks POPCNT, so the choice is made when a trie is made.
  */
 
-/* Items looked ahead at when sorting, so that their cache misses overlap. */
-#define LOOK_AHEAD 8u
-
 static inline unsigned int count_bits(uint32_t map)
 {
 	return (unsigned int)__builtin_popcount(map);
@@ -612,8 +609,9 @@ struct sortable {
 /* So many are sorted by comparison. */
 #define FEW 12u
 
-/* From so many on, two levels are sorted in one pass. */
+/* From so many on, the first two levels are sorted in one pass. */
 #define MANY 2048u
+#define N_BUCKETS (SKV_HAMT_WIDTH * SKV_HAMT_WIDTH)
 
 struct building {
 	struct skv_hamt *t;
@@ -723,7 +721,7 @@ static uint64_t build_finish(struct building *b, const uint64_t *slots, unsigned
 	return skv_hamt_slot_node(node, up);
 }
 
-/* What 32 neighbouring buckets hold; @starts has one more. */
+/* What 32 neighbouring buckets hold; @starts has one more. @to has room for the largest. */
 static uint64_t build_node(struct building *b, struct sortable *s, struct sortable *to,
 			   const size_t *starts, unsigned int up)
 {
@@ -741,7 +739,7 @@ static uint64_t build_node(struct building *b, struct sortable *s, struct sortab
 			slots[n] = skv_hamt_slot_item(s[first].item);
 			b->n_kept++;
 		} else {
-			slots[n] = build_any(b, s + first, to + first, len, up + SKV_HAMT_BITS);
+			slots[n] = build_any(b, s + first, to, len, up + SKV_HAMT_BITS);
 			if (slots[n] == 0)
 				return build_failed(b, slots, n);
 		}
@@ -772,7 +770,7 @@ static uint64_t build_sorted(struct building *b, struct sortable *s, struct sort
 		digit = skv_hamt_digit(s[i].hash, up);
 		for (end = i + 1; end < n && skv_hamt_digit(s[end].hash, up) == digit; end++)
 			;
-		slots[n_slots] = build_sorted(b, s + i, to + i, end - i);
+		slots[n_slots] = build_sorted(b, s + i, to, end - i);
 		if (slots[n_slots] == 0)
 			return build_failed(b, slots, n_slots);
 		bit = (uint32_t)1 << digit;
@@ -797,38 +795,32 @@ static void starts_from_counts(size_t *starts, size_t *next, unsigned int n_buck
 	starts[n_buckets] = at;
 }
 
-/* Many: one pass for two levels. */
-static uint64_t build_many(struct building *b, struct sortable *from, struct sortable *to, size_t n,
-			   unsigned int up)
+/* What two levels of buckets hold. */
+static uint64_t build_two_levels(struct building *b, struct sortable *s, struct sortable *to,
+				 const size_t *starts, unsigned int up)
 {
-	enum { N_BUCKETS = SKV_HAMT_WIDTH * SKV_HAMT_WIDTH };
-	size_t starts[N_BUCKETS + 1], next[N_BUCKETS] = { 0 }, i;
 	uint64_t slots[SKV_HAMT_WIDTH];
 	uint32_t map = 0, nodemap = 0;
-	unsigned int digit, n_slots = 0;
+	unsigned int digit, n = 0;
 
-	for (i = 0; i < n; i++)
-		next[from[i].hash << up >> 54]++;
-	starts_from_counts(starts, next, N_BUCKETS);
-	for (i = 0; i < n; i++)
-		to[next[from[i].hash << up >> 54]++] = from[i];
-
-	for (digit = 0; digit < SKV_HAMT_WIDTH; digit++) {
-		if (starts[digit * SKV_HAMT_WIDTH] == starts[(digit + 1) * SKV_HAMT_WIDTH])
+	for (digit = 0; digit < SKV_HAMT_WIDTH; digit++, starts += SKV_HAMT_WIDTH) {
+		if (starts[0] == starts[SKV_HAMT_WIDTH])
 			continue;
-		slots[n_slots] = build_node(b, to, from, &starts[digit * SKV_HAMT_WIDTH],
-					    up + SKV_HAMT_BITS);
-		if (slots[n_slots] == 0)
-			return build_failed(b, slots, n_slots);
+		slots[n] = build_node(b, s, to, starts, up + SKV_HAMT_BITS);
+		if (slots[n] == 0)
+			return build_failed(b, slots, n);
 		map |= (uint32_t)1 << digit;
-		if (!skv_hamt_is_item(slots[n_slots]))
+		if (!skv_hamt_is_item(slots[n]))
 			nodemap |= (uint32_t)1 << digit;
-		n_slots++;
+		n++;
 	}
-	return build_finish(b, slots, n_slots, map, nodemap, up);
+	return build_finish(b, slots, n, map, nodemap, up);
 }
 
-/* One or more items that agree above @up; moves them between the two arrays level by level. */
+/*
+ * One or more items that agree above @up. They are moved between @from and @to, which has room
+ * for as many, from level to level.
+ */
 static uint64_t build_any(struct building *b, struct sortable *from, struct sortable *to, size_t n,
 			  unsigned int up)
 {
@@ -840,8 +832,6 @@ static uint64_t build_any(struct building *b, struct sortable *from, struct sort
 	}
 	if (up >= 64)
 		return build_bunch(b, from, to, n);
-	if (n >= MANY && up <= 50)
-		return build_many(b, from, to, n, up);
 
 	for (i = 0; i < n; i++)
 		next[skv_hamt_digit(from[i].hash, up)]++;
@@ -851,28 +841,79 @@ static uint64_t build_any(struct building *b, struct sortable *from, struct sort
 	return build_node(b, to, from, starts, up);
 }
 
+/* Arrays from this size on lie on huge pages, where the system has them. */
+#define HUGE_PAGE ((size_t)2 << 20)
+
+static struct sortable *sortables_new(size_t n)
+{
+	size_t bytes = n * sizeof(struct sortable);
+	void *array;
+
+	if (n > SIZE_MAX / 2 / sizeof(struct sortable))
+		return NULL;
+	if (bytes < HUGE_PAGE)
+		return malloc(bytes);
+	bytes = (bytes + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+	array = aligned_alloc(HUGE_PAGE, bytes);
+	if (array)
+		madvise(array, bytes, MADV_HUGEPAGE);
+	return array;
+}
+
+/*
+ * The first pass goes from the caller's array by ten bits into buckets, which then need only as
+ * much room to be sorted in as the largest of them. 0 without memory.
+ */
+static uint64_t build_items(struct building *b, struct skv_hamt_item **items, size_t n)
+{
+	size_t starts[N_BUCKETS + 1], next[N_BUCKETS] = { 0 }, largest = 0, i;
+	struct sortable *array = sortables_new(n), *room;
+	uint64_t slot = 0;
+
+	for (i = 0; i < n; i++)
+		next[items[i]->hash >> 54]++;
+	for (i = 0; i < N_BUCKETS; i++)
+		largest = next[i] > largest ? next[i] : largest;
+	room = sortables_new(largest);
+	if (!array || !room)
+		goto out;
+	starts_from_counts(starts, next, N_BUCKETS);
+	for (i = 0; i < n; i++)
+		array[next[items[i]->hash >> 54]++] = (struct sortable){ items[i]->hash, items[i] };
+	slot = build_two_levels(b, array, room, starts, 0);
+out:
+	free(array);
+	free(room);
+	return slot;
+}
+
+/* The same for few, whom a thousand buckets would cost more than they gain. */
+static uint64_t build_few_items(struct building *b, struct skv_hamt_item **items, size_t n)
+{
+	struct sortable *array = malloc(2 * n * sizeof(*array));
+	uint64_t slot;
+	size_t i;
+
+	if (!array)
+		return 0;
+	for (i = 0; i < n; i++)
+		array[i] = (struct sortable){ items[i]->hash, items[i] };
+	slot = build_any(b, array, array + n, n, 0);
+	free(array);
+	return slot;
+}
+
 static int build(struct skv_hamt *t, struct skv_hamt_item **items, size_t n)
 {
 	struct building b = { .t = t };
-	struct sortable *arrays;
 	uint64_t slot;
 	size_t i;
 
 	if (n == 0)
 		return 0;
-	if (n > SIZE_MAX / (2 * sizeof(*arrays)))
-		return -ENOMEM;
-	arrays = malloc(2 * n * sizeof(*arrays));
-	if (!arrays)
-		return -ENOMEM;
-	for (i = 0; i < n; i++) {
-		if (i + LOOK_AHEAD < n)
-			__builtin_prefetch(items[i + LOOK_AHEAD], 1);
-		arrays[i] = (struct sortable){ items[i]->hash, items[i] };
+	for (i = 0; i < n; i++)
 		items[i]->stamp = t->stamp + i;
-	}
-	slot = build_any(&b, arrays, arrays + n, n, 0);
-	free(arrays);
+	slot = n < MANY ? build_few_items(&b, items, n) : build_items(&b, items, n);
 	if (slot != 0) {
 		t->stamp += n - 1;
 		t->n_items += n;

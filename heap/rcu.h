@@ -29,8 +29,18 @@
 
 #include <sys/single_threaded.h>
 
-#ifndef _LGPL_SOURCE
-#define _LGPL_SOURCE /* the read side in line */
+#if defined(__SANITIZE_ADDRESS__)
+#define SKV_RCU_CHECKED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(undefined_behavior_sanitizer)
+#define SKV_RCU_CHECKED 1
+#endif
+#endif
+
+/* The read side in line; but liburcu 0.13 does not align a thread's structure as its header
+ * promises, and where the sanitizers would see that, the library's own functions are called. */
+#if !defined(_LGPL_SOURCE) && !defined(SKV_RCU_CHECKED)
+#define _LGPL_SOURCE
 #endif
 #include <urcu/urcu-bp.h>
 

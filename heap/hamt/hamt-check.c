@@ -5,7 +5,7 @@
  *   node       2 to 32 slots, as many as map has bits; nodemap says which are not items
  *   level      of a node is below that of its parent; all hashes below agree above it and have
  *              the slot's digit at it
- *   item       its slot carries the low bits of its hash
+ *   item       its slot carries the bits of its hash that make its tag
  *   bunch      at least two items of one hash, keys strictly ascending
  *   stamps     nothing below what a version shares is younger than that version
  *   count      what a tree holds, and what it says it holds
@@ -107,7 +107,7 @@ static void check_slot(struct check *c, uint64_t slot, unsigned int up_min, uint
 	c->n_nodes += !skv_hamt_is_item(slot);
 	if (skv_hamt_is_item(slot)) {
 		c->n_items++;
-		if (slot >> 48 != (skv_hamt_item_of(slot)->hash & 0xffff))
+		if ((slot & SKV_HAMT_TAG_MASK) != skv_hamt_tag(skv_hamt_item_of(slot)->hash))
 			violated(c, "a slot does not carry the hash of its item");
 	} else if (skv_hamt_kind(slot) == SKV_HAMT_BUNCH) {
 		check_bunch(c, skv_hamt_node_of(slot), youngest);

@@ -123,12 +123,16 @@ static uint64_t bunch_hash(const struct skv_hamt_node *bunch)
 	return skv_hamt_item_of(skv_hamt_slot_load(&bunch->slots[0]))->hash;
 }
 
-/* Which slot is known only when the map is; which lines they are in is known now. Among a
- * million keys a look-up takes a fifth less. */
+/*
+ * Which slot is known only when the map is; which lines they are in is known now. Also for
+ * small nodes, which end before: asking only for what is there took a fifth longer among 100,000
+ * and a million keys.
+ */
 static inline void fetch_slots(const struct skv_hamt_node *node)
 {
 	__builtin_prefetch((const char *)node + 64);
 	__builtin_prefetch((const char *)node + 128);
+	__builtin_prefetch((const char *)node + 192);
 }
 
 static struct skv_hamt_item *find(uint64_t slot, const struct skv_hamt_kind *kind, uint64_t hash,
@@ -144,14 +148,14 @@ static struct skv_hamt_item *find(uint64_t slot, const struct skv_hamt_kind *kin
 	while (skv_hamt_kind(slot) == 0) {
 		node = skv_hamt_node_of(slot);
 		fetch_slots(node);
-		digit = skv_hamt_digit(hash, (unsigned int)(slot >> 48));
+		digit = skv_hamt_digit(hash, skv_hamt_node_up(slot));
 		if (!has_digit(node->map, digit))
 			return NULL;
 		/* [slot.load] acquire, pairs with [slot.store]. */
 		slot = skv_hamt_slot_load(&node->slots[slot_index(node->map, digit)]);
 	}
 	if (skv_hamt_is_item(slot)) {
-		if ((uint16_t)(slot >> 48) != (uint16_t)hash)
+		if ((slot & SKV_HAMT_TAG_MASK) != skv_hamt_tag(hash))
 			return NULL;
 		item = skv_hamt_item_of(slot);
 		return item->hash == hash && kind->compare(item, key) == 0 ? item : NULL;
@@ -195,6 +199,29 @@ static void seek_ends_in_bunch(const struct skv_hamt *t, struct skv_hamt_pos *po
 	pos->end = pos->found ? SKV_HAMT_END_IN_BUNCH : SKV_HAMT_END_JOIN_BUNCH;
 }
 
+/*
+ * The tag of an item's slot says where two hashes part without a look at the item, if that is at
+ * one of the levels whose digits it holds, and if they are known to agree above @next.
+ */
+static inline bool parts_by_tag(struct skv_hamt_pos *pos, uint64_t slot, unsigned int next)
+{
+	uint64_t differs = (slot ^ skv_hamt_tag(pos->hash)) & SKV_HAMT_TAG_MASK;
+	unsigned int up;
+
+	if (differs == 0 || next < SKV_HAMT_TAG_FIRST)
+		return false;
+	/* The digits above next agree. */
+	up = SKV_HAMT_TAG_FIRST + (unsigned int)__builtin_clzll(differs) / SKV_HAMT_BITS *
+					  SKV_HAMT_BITS;
+	if (up < next || up > SKV_HAMT_TAG_FIRST + 2 * SKV_HAMT_BITS)
+		return false;
+	pos->end = SKV_HAMT_END_PARTS;
+	pos->parting = up;
+	/* Right at the level where they part, and that is where it is looked at. */
+	pos->other_hash = (slot & SKV_HAMT_TAG_MASK) >> SKV_HAMT_TAG_FIRST;
+	return true;
+}
+
 static void seek_ends_in_item(const struct skv_hamt *t, struct skv_hamt_pos *pos,
 			      struct skv_hamt_item *item)
 {
@@ -226,7 +253,7 @@ static void seek(struct skv_hamt *t, uint64_t hash, const void *key, struct skv_
 	while (skv_hamt_kind(slot) == 0) {
 		node = skv_hamt_node_of(slot);
 		fetch_slots(node);
-		up = (unsigned int)(slot >> 48);
+		up = skv_hamt_node_up(slot);
 		skipped |= up ^ next;
 		next = up + SKV_HAMT_BITS;
 		digit = skv_hamt_digit(hash, up);
@@ -246,9 +273,9 @@ static void seek(struct skv_hamt *t, uint64_t hash, const void *key, struct skv_
 		slot = *pos->path[depth];
 	}
 	pos->depth = depth;
-	if (skv_hamt_is_item(slot))
+	if (skv_hamt_is_item(slot) && (skipped || !parts_by_tag(pos, slot, next)))
 		seek_ends_in_item(t, pos, skv_hamt_item_of(slot));
-	else
+	else if (!skv_hamt_is_item(slot))
 		seek_ends_in_bunch(t, pos, skv_hamt_node_of(slot));
 }
 
@@ -440,7 +467,7 @@ static int put(struct skv_hamt *t, const struct skv_hamt_pos *pos, struct skv_ha
 	slot = skv_hamt_slot_item(item);
 	switch (pos->end) {
 	case SKV_HAMT_END_NO_DIGIT:
-		up = (unsigned int)(old >> 48);
+		up = skv_hamt_node_up(old);
 		node = node_with(t, skv_hamt_node_of(old), skv_hamt_digit(pos->hash, up), slot);
 		if (node == skv_hamt_node_of(old)) {
 			count_put(t);
@@ -532,16 +559,18 @@ static uint64_t shrunk(struct skv_hamt *t, const struct skv_hamt_pos *pos, unsig
 {
 	uint64_t old = *pos->path[depth];
 	struct skv_hamt_node *node = skv_hamt_node_of(old), *without;
+	unsigned int n = (unsigned int)slots_of(old), up;
 
-	*ret_is_new = slots_of(old) > 2;
+	*ret_is_new = n > 2;
 	if (!*ret_is_new)
 		return node->slots[!idx];
-	if (skv_hamt_kind(old) == SKV_HAMT_BUNCH)
+	if (skv_hamt_kind(old) == SKV_HAMT_BUNCH) {
 		without = bunch_without(t, node, idx);
-	else
-		without = node_without(t, node, idx,
-				       (uint32_t)1 << skv_hamt_digit(pos->hash, skv_hamt_up(old)));
-	return without ? (old & ~SKV_HAMT_ADDRESS_MASK) | (uint64_t)(uintptr_t)without : 0;
+		return without ? skv_hamt_slot_bunch(without) : 0;
+	}
+	up = skv_hamt_node_up(old);
+	without = node_without(t, node, idx, (uint32_t)1 << skv_hamt_digit(pos->hash, up));
+	return without ? skv_hamt_slot_node(without, up) : 0;
 }
 
 /* The item's slot out of its node, where the node is. False if a new one has to be made. */

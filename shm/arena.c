@@ -596,7 +596,7 @@ static int alloc_run(struct skv_writer *writer, uint64_t bytes, uint64_t stamp, 
 {
 	struct skv_map *map = writer->map;
 	struct skv_context *ctx = writer->ctx;
-	uint64_t first, n = (bytes + SKV_CHUNK_BYTES - 1) / SKV_CHUNK_BYTES;
+	uint64_t first, n = (bytes + SKV_CHUNK_BYTES - 1) / SKV_CHUNK_BYTES, n_spans = 1;
 	uint64_t came = skv_load_relaxed(&skv_super(map)->n_chunks_came);
 	int r;
 
@@ -606,8 +606,10 @@ static int alloc_run(struct skv_writer *writer, uint64_t bytes, uint64_t stamp, 
 		note_failed(writer, n, came);
 		return r;
 	}
-	if (r == -ENOSPC) {
-		skv_arena_collect(writer);
+	/* What was collected may go to others, while they empty slabs that were passed by. Ends
+	 * when there is nothing to collect; until then each turn took spans apart. */
+	while (r == -ENOSPC && n_spans > 0) {
+		n_spans = skv_arena_collect(writer);
 		r = skv_chunk_claim(writer, n, SKV_END_RECORDS, true, &first);
 	}
 	if (r < 0)

@@ -25,6 +25,9 @@ uint32_t skv_class_of(uint64_t bytes)
 {
 	uint32_t lo = 1, hi = N_CLASSES - 1, mid;
 
+	/* Up to here the classes step by 16. */
+	if (bytes <= 256)
+		return bytes <= 32 ? 1 : (uint32_t)((bytes + 15) / 16 - 1);
 	/* The first class that is large enough; six steps. */
 	while (lo < hi) {
 		mid = (lo + hi) / 2;

@@ -86,6 +86,25 @@ struct skv_splice {
 typedef int skv_splice_fn(void *arg, const uint8_t *head, size_t head_len, size_t old_len,
 			  struct skv_splice *ret_splice);
 
+/* The most items that an engine gets at once; enough to hide memory's latency. */
+#define SKV_GROUP_MAX 32u
+
+/* One item of a group. The engine fills the sink and the result, as get does. */
+struct skv_read_op {
+	struct skv_key key;
+	struct skv_sink sink;
+	int result;
+};
+
+/* The same for a put. */
+struct skv_write_op {
+	struct skv_key key;
+	struct skv_bytes value;
+	uint64_t ttl_ms;
+	int result;
+	uint64_t token;
+};
+
 struct skv_engine {
 	const char *scheme; /* "shm", "heap:adaptive" */
 	/* A name is the whole scheme, or the scheme, '/' and a label; no other process sees it. */
@@ -117,6 +136,12 @@ struct skv_engine {
 	int (*expire)(void *map, uint64_t max, uint64_t *ret_removed);
 	int (*view_begin)(void *map, const struct skv_key *key, struct skv_hold *ret_hold);
 	int (*view_end)(void *map, const struct skv_hold *hold);
+	/*
+	 * Groups of at most SKV_GROUP_MAX, in order, each item on its own. NULL: the caller loops
+	 * over get and write. put_many answers an error only when no item was tried.
+	 */
+	void (*get_many)(void *map, struct skv_read_op *ops, size_t n);
+	int (*put_many)(void *map, struct skv_write_op *ops, size_t n);
 	int (*count)(void *map, uint64_t *ret_count);
 	int (*clear)(void *map, uint64_t *ret_removed);
 

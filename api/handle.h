@@ -102,4 +102,10 @@ static inline int skv_handle_key(const void *key, size_t key_len, struct skv_key
 	return 0;
 }
 
+/* Can a key be stored with this time to live? */
+static inline bool skv_ttl_is_right(uint64_t ttl_ms)
+{
+	return ttl_ms <= SHMKV_TTL_MAX || ttl_ms == SHMKV_TTL_NEVER || ttl_ms == SHMKV_TTL_KEEP;
+}
+
 #endif

@@ -140,3 +140,22 @@ int shmkv_value_encode(struct shmkv_value value, void *buf, size_t cap, size_t *
 		memcpy((uint8_t *)buf + bytes.head_len, bytes.data, bytes.len);
 	return 0;
 }
+
+int skv_packed_answer(const struct skv_sink *sink, int r, struct shmkv_value *ret_value)
+{
+	struct skv_msgpack_item item;
+	struct shmkv_value value;
+
+	if (r < 0 && r != -ENOBUFS)
+		return r;
+	if (skv_packed_item(sink, &item) < 0)
+		return -EBADMSG;
+	if (r == 0 && item.type == SHMKV_PACKED && skv_packed_check(sink) < 0)
+		return -EBADMSG;
+	value = skv_packed_scalar(&item);
+	value.len = sink->buf_len;
+	if (r == 0 && value.len > 0)
+		value.data = sink->buf;
+	*ret_value = value;
+	return r;
+}

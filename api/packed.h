@@ -37,6 +37,16 @@ int skv_packed_item_of(const uint8_t *head, size_t head_len, size_t value_len,
 /* A value of the item's type: scalars complete, data NULL and len 0 for the rest. */
 struct shmkv_value skv_packed_scalar(const struct skv_msgpack_item *item);
 
+/*
+ * skv_packed_answer - what a read into the caller's memory answers
+ * @sink: filled by an engine, with skv_msgpack_skip
+ * @r: what the engine said
+ *
+ * Returns @r, or -EBADMSG when what was found is no value. With 0 @ret_value is complete, with
+ * -ENOBUFS it has type and length; otherwise it is untouched.
+ */
+int skv_packed_answer(const struct skv_sink *sink, int r, struct shmkv_value *ret_value);
+
 /* A read's whole object in @sink->buf, nothing skipped: 0 or -EBADMSG. */
 int skv_packed_check(const struct skv_sink *sink);
 

@@ -9,14 +9,9 @@
 #define ALLOC_TRIES_MAX 16u
 #define ALLOC_FIRST 256u
 
-/*
- * Every read: fills @sink and tells what it found. 0 and -ENOBUFS set *ret_item; every other
- * code is the caller's answer.
- */
-static int read_value(struct shmkv *kv, const void *key, size_t key_len, struct skv_sink *sink,
-		      struct skv_msgpack_item *ret_item)
+/* Every read: the arguments, and then the engine's answer. */
+static int find_value(struct shmkv *kv, const void *key, size_t key_len, struct skv_sink *sink)
 {
-	struct skv_msgpack_item item;
 	struct skv_key k;
 	int r;
 
@@ -30,8 +25,20 @@ static int read_value(struct shmkv *kv, const void *key, size_t key_len, struct 
 		return -EINVAL;
 	if (!kv->engine->get)
 		return -EOPNOTSUPP;
+	return kv->engine->get(kv->map, &k, sink);
+}
 
-	r = kv->engine->get(kv->map, &k, sink);
+/*
+ * Fills @sink and tells what it found. 0 and -ENOBUFS set *ret_item; every other code is the
+ * caller's answer.
+ */
+static int read_value(struct shmkv *kv, const void *key, size_t key_len, struct skv_sink *sink,
+		      struct skv_msgpack_item *ret_item)
+{
+	struct skv_msgpack_item item;
+	int r;
+
+	r = find_value(kv, key, key_len, sink);
 	if (r < 0 && r != -ENOBUFS)
 		return r;
 	if (skv_packed_item(sink, &item) < 0)
@@ -44,24 +51,12 @@ int shmkv_get(struct shmkv *kv, const void *key, size_t key_len, void *buf, size
 	      struct shmkv_value *ret_value, uint64_t *ret_token)
 {
 	struct skv_sink sink = { .buf = buf, .cap = cap, .skip = skv_msgpack_skip };
-	struct skv_msgpack_item item;
-	struct shmkv_value value;
 	int r;
 
 	if (!ret_value)
 		return -EINVAL;
-	r = read_value(kv, key, key_len, &sink, &item);
-	if (r < 0 && r != -ENOBUFS)
-		return r;
-
-	if (r == 0 && item.type == SHMKV_PACKED && skv_packed_check(&sink) < 0)
-		return -EBADMSG;
-
-	value = skv_packed_scalar(&item);
-	value.len = sink.buf_len;
-	if (r == 0 && value.len > 0)
-		value.data = buf;
-	*ret_value = value;
+	r = find_value(kv, key, key_len, &sink);
+	r = skv_packed_answer(&sink, r, ret_value);
 	if (r == 0 && ret_token)
 		*ret_token = sink.token;
 	return r;

@@ -5,11 +5,6 @@
 
 /* ---- whole values ---------------------------------------------------------------- */
 
-static bool ttl_is_right(uint64_t ttl_ms)
-{
-	return ttl_ms <= SHMKV_TTL_MAX || ttl_ms == SHMKV_TTL_NEVER || ttl_ms == SHMKV_TTL_KEEP;
-}
-
 static int store(struct shmkv *kv, const void *key, size_t key_len, enum skv_write_mode mode,
 		 uint64_t token, const struct shmkv_value *value, uint64_t ttl_ms,
 		 uint64_t *ret_token)
@@ -28,7 +23,7 @@ static int store(struct shmkv *kv, const void *key, size_t key_len, enum skv_wri
 	r = skv_packed_from_value(value, &bytes);
 	if (r < 0)
 		return r;
-	if (!ttl_is_right(ttl_ms))
+	if (!skv_ttl_is_right(ttl_ms))
 		return -EINVAL;
 	if (!kv->engine->write)
 		return -EOPNOTSUPP;

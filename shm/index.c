@@ -203,17 +203,30 @@ static int sink_fill(const struct skv_map *map, const struct probe *found, struc
 	return 0;
 }
 
+struct skv_place skv_index_place_of(const struct skv_map *map, const struct skv_key *key)
+{
+	return place_of(map, key);
+}
+
 int skv_index_get(const struct skv_map *map, const struct skv_key *key, uint32_t patience,
 		  struct skv_sink *sink)
 {
-	struct skv_place place = place_of(map, key);
-	struct skv_route route;
+	struct skv_aim aim = { .place = place_of(map, key) };
+
+	return skv_index_get_at(map, key, &aim, patience, sink);
+}
+
+int skv_index_get_at(const struct skv_map *map, const struct skv_key *key,
+		     const struct skv_aim *aim, uint32_t patience, struct skv_sink *sink)
+{
+	struct skv_place place = aim->place;
+	struct skv_route route = aim->route;
 	struct probe found;
 	uint32_t tries, overtaken = 0;
 	int r, answer;
 
 	for (tries = 0; tries < RETRIES; tries++) {
-		r = skv_directory_route(map, place, &route);
+		r = tries == 0 && route.cell ? 0 : skv_directory_route(map, place, &route);
 		if (r < 0)
 			return r;
 		switch (probe(map, &route, place, key, &found)) {
@@ -548,6 +561,7 @@ struct change {
 	const struct skv_key *key;
 	struct skv_place place;
 	struct skv_route route;
+	bool aimed; /* the first look goes by the route that is there */
 	struct probe found;
 	enum found what;
 	bool expired; /* FOUND, and its deadline has come: counts as absent */
@@ -596,10 +610,11 @@ static int change_done(struct change *c, uint32_t tries, uint64_t *ret_token)
 
 static int find(struct change *c)
 {
-	int r = skv_directory_route(c->writer->map, c->place, &c->route);
+	int r = c->aimed ? 0 : skv_directory_route(c->writer->map, c->place, &c->route);
 
 	if (r < 0)
 		return r;
+	c->aimed = false;
 	c->what = probe(c->writer->map, &c->route, c->place, c->key, &c->found);
 	if (c->what == MOVED)
 		return AGAIN;
@@ -820,7 +835,18 @@ int skv_index_write(struct skv_writer *writer, const struct skv_key *key, enum s
 		    uint64_t token, const struct skv_bytes *value,
 		    const struct skv_lifetime *life, uint64_t *ret_token)
 {
-	struct change c = change_begin(writer, key, life);
+	struct skv_aim aim = { .place = place_of(writer->map, key) };
+
+	return skv_index_write_at(writer, key, &aim, mode, token, value, life, ret_token);
+}
+
+int skv_index_write_at(struct skv_writer *writer, const struct skv_key *key,
+		       const struct skv_aim *aim, enum skv_write_mode mode, uint64_t token,
+		       const struct skv_bytes *value, const struct skv_lifetime *life,
+		       uint64_t *ret_token)
+{
+	struct change c = { .writer = writer, .key = key, .place = aim->place, .life = *life,
+			    .route = aim->route, .aimed = aim->route.cell };
 	uint32_t tries;
 	int r;
 

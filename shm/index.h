@@ -12,6 +12,17 @@
 #include "shm/expiry.h"
 #include "shm/leaf.h"
 
+/*
+ * What can be known of a key before the operation on it: its hash, and perhaps a route. The
+ * route may be as old as the call: the guard covers all the time since it was taken.
+ */
+struct skv_aim {
+	struct skv_place place;
+	struct skv_route route; /* cell NULL: none */
+};
+
+struct skv_place skv_index_place_of(const struct skv_map *map, const struct skv_key *key);
+
 /* Copies of this many bytes take longer than a writer needs to replace the value. */
 #define SKV_LARGE_COPY 16384u
 
@@ -25,11 +36,17 @@
  */
 int skv_index_get(const struct skv_map *map, const struct skv_key *key, uint32_t patience,
 		  struct skv_sink *sink);
+int skv_index_get_at(const struct skv_map *map, const struct skv_key *key,
+		     const struct skv_aim *aim, uint32_t patience, struct skv_sink *sink);
 int skv_index_exists(const struct skv_map *map, const struct skv_key *key);
 
 int skv_index_write(struct skv_writer *writer, const struct skv_key *key, enum skv_write_mode mode,
 		    uint64_t token, const struct skv_bytes *value,
 		    const struct skv_lifetime *life, uint64_t *ret_token);
+int skv_index_write_at(struct skv_writer *writer, const struct skv_key *key,
+		       const struct skv_aim *aim, enum skv_write_mode mode, uint64_t token,
+		       const struct skv_bytes *value, const struct skv_lifetime *life,
+		       uint64_t *ret_token);
 int skv_index_update(struct skv_writer *writer, const struct skv_key *key, skv_splice_fn *fn,
 		     void *arg, const struct skv_lifetime *life, uint64_t *ret_token);
 int skv_index_remove(struct skv_writer *writer, const struct skv_key *key, struct skv_sink *sink);

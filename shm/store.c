@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "shm/arena.h"
+#include "shm/batch.h"
 #include "shm/check.h"
 #include "shm/evict.h"
 #include "shm/inspect.h"
@@ -369,6 +370,48 @@ static int store_view_end(void *arg, const struct skv_hold *hold)
 	return viewer_exit(writer, 0);
 }
 
+static void store_get_many(void *map, struct skv_read_op *ops, size_t n)
+{
+	struct skv_aim aims[SKV_GROUP_MAX];
+	size_t i;
+
+	skv_batch_warm_gets(map, ops, n, aims);
+	for (i = 0; i < n; i++) {
+		ops[i].result = skv_index_get_at(map, &ops[i].key, &aims[i], PATIENCE_BEFORE_PIN,
+						 &ops[i].sink);
+		if (ops[i].result == -EAGAIN)
+			ops[i].result = store_get(map, &ops[i].key, &ops[i].sink);
+	}
+}
+
+static int store_put_many(void *map, struct skv_write_op *ops, size_t n)
+{
+	struct skv_aim aims[SKV_GROUP_MAX];
+	struct skv_writer *writer;
+	size_t i;
+	int r = writer_enter(map, SKV_DOING_WRITE, &writer);
+
+	if (r < 0)
+		return r;
+	skv_batch_warm_writes(writer, ops, n, aims);
+	for (i = 0; i < n; i++) {
+		const struct skv_lifetime life = skv_lifetime_of(map, ops[i].ttl_ms);
+		uint32_t full_tries = 0;
+
+		skv_evict_begin(writer);
+		do
+			r = skv_index_write_at(writer, &ops[i].key, &aims[i], SKV_WRITE_PUT, 0,
+					       &ops[i].value, &life, &ops[i].token);
+		while (worth_again(writer, &ops[i].key, r, &full_tries));
+		skv_evict_end(writer);
+		skv_tally_call(writer, SKV_CALL_PUT, r);
+		/* As much of it for each item as for a call. */
+		skv_expiry_tick(writer);
+		ops[i].result = r;
+	}
+	return viewer_exit(writer, 0);
+}
+
 static int store_count(void *map, uint64_t *ret_count)
 {
 	*ret_count = skv_inspect_count(map);
@@ -515,6 +558,8 @@ const struct skv_engine skv_engine_shm = {
 	.expire = store_expire,
 	.view_begin = store_view_begin,
 	.view_end = store_view_end,
+	.get_many = store_get_many,
+	.put_many = store_put_many,
 	.count = store_count,
 	.clear = store_clear,
 	.scan_begin = store_scan_begin,

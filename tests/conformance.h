@@ -51,6 +51,13 @@ struct skv_conformance {
 	X(bad_keys, "a key of no length or too much is refused everywhere", 10)              \
 	X(bad_arguments, "missing outputs and buffers are refused", 10)                      \
 	X(bad_values, "what is not one msgpack object is not stored", 10)                    \
+	X(get_many, "a batch of gets answers for each key as get does", 10)                  \
+	X(put_many, "a batch of puts stores each value as put does", 10)                     \
+	X(batch_order, "items of one key in a batch take effect in order", 10)               \
+	X(batch_bad, "bad items of a batch are refused and the others served", 10)           \
+	X(batch_calls, "a batch as a whole is refused before anything is done", 10)          \
+	X(batch_full, "a batch that does not fit stores what does", 60)                      \
+	X(batch_long, "batches of any length are the same as single calls", 60)              \
 	X(count_clear, "count counts and clear empties", 20)                                 \
 	X(value_sizes, "values of every size come back", 60)                                 \
 	X(overwrite_sizes, "a value may grow and shrink in place of itself", 20)             \

@@ -266,7 +266,21 @@ static int judge_interrupted(struct sweep_world *w)
 		sweep_judge_ttl(w, w->kv, n > 0);
 	if (!sweep_op_has_key(w->op.kind) || n == 0)
 		return 0;
+	if (w->op.kind == SWEEP_PUT_MANY) {
+		w->model[w->op.key] = sweep_item(w->value, (uint32_t)n - 1);
+		return 0;
+	}
 	return sweep_model_op(w, &w->op, w->value, true);
+}
+
+/* Items after the interrupted one were written over whatever others had done meanwhile. */
+static int judge_batch(struct sweep_world *w, uint64_t commits)
+{
+	uint64_t last = w->board->last_item;
+
+	if (last > commits)
+		w->model[w->op.key] = sweep_item(w->value, (uint32_t)last - 1);
+	return last < SWEEP_ITEMS && w->n_fill > 0 ? -ENOSPC : 0;
 }
 
 /* The victim woke and its operation is over. */
@@ -282,6 +296,8 @@ static void judge_resumed(struct sweep_world *w, uint64_t commits, int r_before,
 		n = sweep_after_clear(w, w->kv);
 		if (n > 0)
 			sweep_bail(w, "clear left %llu keys", (unsigned long long)n);
+	} else if (w->op.kind == SWEEP_PUT_MANY) {
+		want = judge_batch(w, commits);
 	} else if (w->op.kind == SWEEP_CREATE) {
 		want = published ? 0 : -EEXIST;
 	} else if (sweep_op_has_key(w->op.kind)) {

@@ -293,6 +293,9 @@ const struct sweep_scenario sweep_scenarios[] = {
 	/* One key. */
 	{ .name = "put-first", .op = { SWEEP_PUT, 1, SWEEP_SMALL } },
 	{ .name = "put-new", .op = { SWEEP_PUT, 70, SWEEP_SMALL }, .prepare = prepare_many },
+	{ .name = "put-many", .op = { SWEEP_PUT_MANY, 3, SWEEP_SMALL }, .prepare = prepare_many },
+	{ .name = "put-many-split", .op = { SWEEP_PUT_MANY, SWEEP_KEY_SPLIT, SWEEP_SMALL },
+	  .prepare = prepare_split },
 	{ .name = "put-hinted", .op = { SWEEP_PUT, 20, SWEEP_WIDE }, .prepare = prepare_hints },
 	{ .name = "put-wide", .op = { SWEEP_PUT, 1, SWEEP_WIDE }, .prepare = prepare_few },
 	{ .name = "put-run", .op = { SWEEP_PUT, 9, SWEEP_RUN }, .prepare = prepare_few },

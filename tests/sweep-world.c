@@ -8,6 +8,8 @@
 
 #include <shmkv/expiry.h>
 
+#include <shmkv/batch.h>
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -390,6 +392,39 @@ static int view_op(struct sweep_world *w, struct shmkv *kv, uint32_t id,
 	return r;
 }
 
+struct sweep_value sweep_item(struct sweep_value value, uint32_t i)
+{
+	value.len += i * SWEEP_ITEM_STEP;
+	return value;
+}
+
+static int put_many(struct sweep_world *w, struct shmkv *kv, uint32_t id,
+		    const struct sweep_value *value)
+{
+	static uint8_t bufs[SWEEP_ITEMS][4096];
+	struct shmkv_put_item items[SWEEP_ITEMS] = { 0 };
+	struct sweep_value each;
+	uint32_t i;
+	int r;
+
+	for (i = 0; i < SWEEP_ITEMS; i++) {
+		each = sweep_item(*value, i);
+		make_payload(id, each.version, bufs[i], each.len);
+		items[i].key = keys[id].text;
+		items[i].key_len = keys[id].len;
+		items[i].value = shmkv_bin(bufs[i], each.len);
+	}
+	w->board->last_item = 0;
+	r = shmkv_put_many(kv, items, SWEEP_ITEMS, NULL);
+	for (i = 0; r == 0 && i < SWEEP_ITEMS; i++) {
+		if (items[i].result == 0)
+			w->board->last_item = i + 1;
+	}
+	for (i = 0; r == 0 && i < SWEEP_ITEMS; i++)
+		r = items[i].result;
+	return r;
+}
+
 int sweep_run_op(struct sweep_world *w, struct shmkv **kv, const struct sweep_op *op,
 		 struct sweep_value value)
 {
@@ -405,6 +440,8 @@ int sweep_run_op(struct sweep_world *w, struct shmkv **kv, const struct sweep_op
 		return view_op(w, *kv, op->key, &value);
 	case SWEEP_PUT:
 		return shmkv_put(*kv, key, len, pack(op->key, &value), NULL);
+	case SWEEP_PUT_MANY:
+		return put_many(w, *kv, op->key, &value);
 	case SWEEP_ADD:
 		return shmkv_add(*kv, key, len, pack(op->key, &value), NULL);
 	case SWEEP_REPLACE:
@@ -458,6 +495,9 @@ int sweep_model_op(struct sweep_world *w, const struct sweep_op *op, struct swee
 	switch (op->kind) {
 	case SWEEP_PUT:
 		*now = value;
+		return 0;
+	case SWEEP_PUT_MANY:
+		*now = sweep_item(value, SWEEP_ITEMS - 1);
 		return 0;
 	case SWEEP_ADD:
 		if (present)

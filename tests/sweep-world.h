@@ -53,6 +53,7 @@ struct sweep_value {
 
 enum sweep_op_kind {
 	SWEEP_PUT,
+	SWEEP_PUT_MANY, /* one key, SWEEP_ITEMS times in one batch */
 	SWEEP_ADD,
 	SWEEP_REPLACE,
 	SWEEP_CAS,
@@ -80,6 +81,10 @@ enum sweep_op_kind {
 #define SWEEP_TTL 1000000000u
 #define SWEEP_TTL_BEFORE 500000000u
 
+/* Items of a batch; each has a length of its own, so that it is known which one is there. */
+#define SWEEP_ITEMS 3u
+#define SWEEP_ITEM_STEP 300u
+
 struct sweep_op {
 	enum sweep_op_kind kind;
 	uint32_t key;
@@ -104,6 +109,7 @@ struct sweep_board {
 	int32_t done;
 	int32_t r; /* what its operation answered */
 	uint64_t removed;
+	uint64_t last_item; /* of a batch, how many up to the last one that succeeded */
 	uint64_t filled, fill_leaf_chunks; /* what the segment held when it was filled at the end */
 	uint32_t said;
 	char message[640];
@@ -160,6 +166,8 @@ void sweep_keep_no_leaves(struct shmkv *kv);
 bool sweep_same_leaf(struct shmkv *kv, uint32_t a, uint32_t b);
 
 struct sweep_value sweep_bin(struct sweep_world *w, uint32_t len);
+/* What item @i of a batch stores. */
+struct sweep_value sweep_item(struct sweep_value value, uint32_t i);
 struct sweep_value sweep_int(int64_t number);
 
 bool sweep_matches(struct sweep_world *w, struct shmkv *kv, uint32_t id,

@@ -3,6 +3,8 @@
 
 #include "shm/layout.h"
 
+#include <shmkv/batch.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -113,10 +115,11 @@ static volatile uint64_t sink;
 
 static void read_key(struct shmkv *kv, uint64_t key)
 {
+	struct shmkv_get_item items[3];
 	struct shmkv_value value;
-	uint64_t token;
+	uint64_t token, keys[ARRAY_LEN(items)];
 	void *got = NULL;
-	size_t len;
+	size_t len, i;
 	int64_t n;
 	int r;
 
@@ -124,6 +127,14 @@ static void read_key(struct shmkv *kv, uint64_t key)
 	EXPECT(r, 0, -ENOENT, -ENOBUFS, -EBADMSG, -EAGAIN);
 	if (r == 0 && value.len > 0)
 		sink += touch(value.data, value.len);
+	for (i = 0; i < ARRAY_LEN(items); i++) {
+		keys[i] = key + i;
+		items[i] = (struct shmkv_get_item){ .key = &keys[i], .key_len = 8, .buf = buf,
+						    .cap = sizeof(buf) };
+	}
+	CHECK_EQ(shmkv_get_many(kv, items, ARRAY_LEN(items), NULL), 0);
+	for (i = 0; i < ARRAY_LEN(items); i++)
+		EXPECT(items[i].result, 0, -ENOENT, -ENOBUFS, -EBADMSG, -EAGAIN);
 	r = shmkv_get_packed(kv, &key, 8, buf, 100, &len, NULL);
 	EXPECT(r, 0, -ENOENT, -ENOBUFS, -EBADMSG, -EAGAIN);
 	if (r == 0) {

@@ -8,6 +8,8 @@
 #include "tests/model-engine.h"
 #include "tests/test.h"
 
+#include <shmkv/batch.h>
+
 #include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
@@ -78,6 +80,8 @@ static int first_call_that_does_not_answer(struct shmkv *kv, int expected)
 		shmkv_exists(kv, KEY("k")),
 		shmkv_incr(kv, KEY("n"), 1, 0, &i64),
 		shmkv_append(kv, KEY("k"), shmkv_str("w"), &len),
+		shmkv_get_many(kv, NULL, 0, NULL),
+		shmkv_put_many(kv, NULL, 0, NULL),
 		shmkv_count(kv, &u64),
 		shmkv_clear(kv, &u64),
 		shmkv_scan_begin(kv, 0, &scan),

@@ -20,6 +20,7 @@ static const struct {
 	{ "fill", "grow a map from nothing, read all back, and say what it costs in memory", bench_fill },
 	{ "evict", "how often a cache has what is asked for, beside exact LRU and LFU", bench_evict },
 	{ "hamt", "the persistent trie by libhamt's protocol, beside GLib", bench_hamt },
+	{ "read", "random keys of a full map, one by one and in batches", bench_read },
 };
 
 #define N_WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
@@ -155,7 +156,7 @@ static error_t parse(int key, char *text, struct argp_state *state)
 		return 0;
 	case ARGP_KEY_END:
 		if (!arguments->workload)
-			argp_error(state, "which workload? There are: fill, evict, hamt");
+			argp_error(state, "which workload? There are: fill, evict, hamt, read");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -180,7 +181,7 @@ int main(int argc, char **argv)
 		       "nothing, read all back, and say what it costs in memory\n"
 		       "  evict  how often a cache has what is asked for, beside exact LRU and LFU\n"
 		       "  hamt   the persistent trie by libhamt's protocol, from 1k keys on, beside GLib\n"
-		       "\nExit status: 0 "
+		       "  read   random keys of a full map, one by one and in batches\n\nExit status: 0 "
 		       "measured, 1 something failed, 64 wrong usage.",
 	};
 	struct arguments arguments = { .options = { .value_len = 64 } };
@@ -194,6 +195,7 @@ int main(int argc, char **argv)
 			return workloads[i].run(&arguments.options);
 		}
 	}
-	fprintf(stderr, "shmkv-bench: no workload '%s'; there are: fill, evict, hamt\n", arguments.workload);
+	fprintf(stderr, "shmkv-bench: no workload '%s'; there are: fill, evict, hamt, read\n",
+		arguments.workload);
 	return 64;
 }

@@ -25,7 +25,7 @@ extern "C" {
 /* Exported, also from a build that hides everything by default. */
 #pragma GCC visibility push(default)
 
-/* One key to read. */
+/* One key to read. Begin with zeros; set what is "in". */
 struct shmkv_get_item {
 	/* in: borrowed for the call */
 	const void *key;
@@ -49,7 +49,7 @@ struct shmkv_get_item {
  */
 int shmkv_get_many(struct shmkv *kv, struct shmkv_get_item *items, size_t n, size_t *ret_n_ok);
 
-/* One key to write. */
+/* One key to write. Begin with zeros; set what is "in". */
 struct shmkv_put_item {
 	/* in: borrowed for the call */
 	const void *key;

@@ -170,6 +170,10 @@ struct skv_engine {
 	int (*maintain)(void *map);
 	int (*check)(void *map, void (*fn)(const char *violation, void *arg), void *arg,
 		     struct shmkv_audit *audit);
+	/* In place of these two, where the walk is long: @watch is a whole structure of ours. */
+	int (*recover_watched)(void *map, const struct shmkv_watch *watch,
+			       struct shmkv_recovery *report);
+	int (*verify)(void *map, const struct shmkv_watch *watch, struct shmkv_audit *audit);
 	int (*layout)(void *map, int (*fn)(const struct shmkv_layout_item *item, void *arg),
 		      void *arg);
 };

@@ -95,23 +95,48 @@ int shmkv_participants(struct shmkv *kv,
 	return kv->engine->participants ? kv->engine->participants(kv->map, fn, arg) : -EOPNOTSUPP;
 }
 
-int shmkv_recover(struct shmkv *kv, struct shmkv_recovery *report)
+/* A whole structure of ours, whichever version the caller has. */
+static int watch_read(const struct shmkv_watch *watch, struct shmkv_watch *ret_watch)
+{
+	struct shmkv_watch ours = { .size = sizeof(ours) };
+
+	if (watch) {
+		if (watch->size < sizeof(watch->size))
+			return -EINVAL;
+		memcpy(&ours, watch, watch->size < sizeof(ours) ? watch->size : sizeof(ours));
+	}
+	*ret_watch = ours;
+	return 0;
+}
+
+int shmkv_recover_watched(struct shmkv *kv, const struct shmkv_watch *watch,
+			  struct shmkv_recovery *report)
 {
 	struct shmkv_recovery ours = { .size = sizeof(ours) };
+	struct shmkv_watch whole;
 	int r;
 
 	if (!report || report->size < sizeof(report->size))
 		return -EINVAL;
+	r = watch_read(watch, &whole);
+	if (r < 0)
+		return r;
 	r = skv_handle_check_write(kv);
 	if (r < 0)
 		return r;
-	if (!kv->engine->recover)
-		return -EOPNOTSUPP;
-	r = kv->engine->recover(kv->map, &ours);
+	if (kv->engine->recover_watched)
+		r = kv->engine->recover_watched(kv->map, &whole, &ours);
+	else
+		r = kv->engine->recover ? kv->engine->recover(kv->map, &ours) : -EOPNOTSUPP;
 	if (r < 0)
 		return r;
 	copy_sized(report, &ours, sizeof(ours));
 	return 0;
+}
+
+int shmkv_recover(struct shmkv *kv, struct shmkv_recovery *report)
+{
+	return shmkv_recover_watched(kv, NULL, report);
 }
 
 int shmkv_maintain(struct shmkv *kv)
@@ -124,24 +149,38 @@ int shmkv_maintain(struct shmkv *kv)
 	return kv->engine->maintain ? kv->engine->maintain(kv->map) : -EOPNOTSUPP;
 }
 
-int shmkv_check(struct shmkv *kv, void (*fn)(const char *violation, void *arg), void *arg,
-		struct shmkv_audit *audit)
+int shmkv_verify(struct shmkv *kv, const struct shmkv_watch *watch, struct shmkv_audit *audit)
 {
 	struct shmkv_audit ours = { .size = sizeof(ours) };
+	struct shmkv_watch whole;
 	int r;
 
 	if (!audit || audit->size < sizeof(audit->size))
 		return -EINVAL;
+	r = watch_read(watch, &whole);
+	if (r < 0)
+		return r;
 	r = skv_handle_check(kv);
 	if (r < 0)
 		return r;
-	if (!kv->engine->check)
-		return -EOPNOTSUPP;
-	r = kv->engine->check(kv->map, fn, arg, &ours);
+	if (kv->engine->verify)
+		r = kv->engine->verify(kv->map, &whole, &ours);
+	else
+		r = kv->engine->check ?
+			    kv->engine->check(kv->map, whole.violation, whole.arg, &ours) :
+			    -EOPNOTSUPP;
 	/* What was found is the answer also when it is bad. */
 	if (r == 0 || r == -EBADMSG)
 		copy_sized(audit, &ours, sizeof(ours));
 	return r;
+}
+
+int shmkv_check(struct shmkv *kv, void (*fn)(const char *violation, void *arg), void *arg,
+		struct shmkv_audit *audit)
+{
+	struct shmkv_watch watch = { .size = sizeof(watch), .violation = fn, .arg = arg };
+
+	return shmkv_verify(kv, &watch, audit);
 }
 
 int shmkv_layout(struct shmkv *kv, int (*fn)(const struct shmkv_layout_item *item, void *arg),

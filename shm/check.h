@@ -9,7 +9,9 @@
 
 #include "shm/index.h"
 
-int skv_check(struct skv_map *map, void (*fn)(const char *violation, void *arg), void *arg,
-	      struct shmkv_audit *audit);
+#include <shmkv/inspect.h>
+
+/* @watch: a whole structure of ours; @audit: zero but for its size */
+int skv_check(struct skv_map *map, const struct shmkv_watch *watch, struct shmkv_audit *audit);
 
 #endif

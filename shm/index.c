@@ -406,12 +406,12 @@ int skv_index_find(const struct skv_map *map, const struct skv_key *key, struct 
 	return -EAGAIN;
 }
 
-int skv_index_links(const struct skv_map *map, uint64_t off)
+/* A raw look-up by the key in a block: 1 found, 0 not, or an error. */
+static int find_by_block(const struct skv_map *map, uint64_t off, struct probe *ret)
 {
 	struct skv_key key;
 	struct skv_place place;
 	struct skv_route route;
-	struct probe found;
 	uint64_t key_len, value_len;
 	enum found what;
 	uint32_t tries;
@@ -435,14 +435,14 @@ int skv_index_links(const struct skv_map *map, uint64_t off)
 		r = skv_directory_route(map, place, &route);
 		if (r < 0)
 			break;
-		what = probe(map, &route, place, &key, &found);
+		what = probe(map, &route, place, &key, ret);
 		skv_fence_acquire();
 		r = -EBADMSG;
 		if (what == DAMAGED)
 			break;
 		if (what != MOVED && skv_route_holds(&route) &&
-		    (what != FOUND || skv_load_relaxed(&found.slot->v) == found.seen.v)) {
-			r = what == FOUND && found.off == off;
+		    (what != FOUND || skv_load_relaxed(&ret->slot->v) == ret->seen.v)) {
+			r = what == FOUND;
 			break;
 		}
 		r = -EAGAIN;
@@ -450,6 +450,24 @@ int skv_index_links(const struct skv_map *map, uint64_t off)
 	}
 	if (copy != small)
 		free(copy);
+	return r;
+}
+
+int skv_index_links(const struct skv_map *map, uint64_t off)
+{
+	struct probe found;
+	int r = find_by_block(map, off, &found);
+
+	return r == 1 ? found.off == off : r;
+}
+
+int skv_index_slot_of(const struct skv_map *map, uint64_t off, struct skv_cell **ret_slot)
+{
+	struct probe found;
+	int r = find_by_block(map, off, &found);
+
+	if (r == 1)
+		*ret_slot = found.slot;
 	return r;
 }
 

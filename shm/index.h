@@ -111,6 +111,9 @@ int skv_index_clear_leaf(struct skv_writer *writer, const struct skv_route *rout
  */
 int skv_index_links(const struct skv_map *map, uint64_t off);
 
+/* The same look-up, for who wants to know which slot holds that key, whatever it names. */
+int skv_index_slot_of(const struct skv_map *map, uint64_t off, struct skv_cell **ret_slot);
+
 /*
  * What a slot names, bounds-checked: the lengths of the record at @off, or false when they
  * cannot be right. Whether they are is known only after the slot was found unchanged.

@@ -15,6 +15,8 @@
 #include "shm/peer.h"
 #include "shm/region.h"
 
+#include <shmkv/inspect.h>
+
 struct skv_reader;
 struct skv_writer;
 
@@ -28,6 +30,7 @@ struct skv_map {
 	bool owes;                  /* a dead context came to us that could not be recovered */
 	struct skv_writer *writers; /* all of this handle, pushed at the head */
 	struct skv_reader *readers; /* likewise: threads that count without a context */
+	struct shmkv_recovery at_join; /* what attaching recovered, until somebody asks */
 };
 
 static inline struct skv_superblock *skv_super(const struct skv_map *map)

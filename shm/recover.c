@@ -492,11 +492,12 @@ static void sweep_slab(struct skv_writer *writer, uint64_t head, struct skv_cell
 	}
 }
 
-void skv_recover_sweep(struct skv_writer *writer, struct shmkv_recovery *report)
+void skv_recover_sweep(struct skv_writer *writer, const struct shmkv_watch *watch,
+		       struct shmkv_recovery *report)
 {
 	struct skv_map *map = writer->map;
 	struct skv_ready ready = skv_chunks_ready(map);
-	uint64_t i, leaf;
+	uint64_t i, leaf, done = 0, total = ready.low + map->region.geo.n_chunks - ready.high;
 	struct skv_cell seen, header;
 
 	SKV_FOR_EACH_CHUNK (map, ready, i) {
@@ -520,6 +521,8 @@ void skv_recover_sweep(struct skv_writer *writer, struct shmkv_recovery *report)
 		default:
 			break;
 		}
+		if (watch->progress)
+			watch->progress(++done, total, watch->arg);
 	}
 	skv_leaf_repool(writer);
 	skv_add_relaxed(&skv_super(map)->n_freed, 1);

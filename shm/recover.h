@@ -31,7 +31,8 @@ int skv_recover_inherited(struct skv_map *map);
 bool skv_recover_adopt(struct skv_map *map);
 
 /* Every block, leaf and chunk: give back what is allocated and owned by nobody. */
-void skv_recover_sweep(struct skv_writer *writer, struct shmkv_recovery *report);
+void skv_recover_sweep(struct skv_writer *writer, const struct shmkv_watch *watch,
+		       struct shmkv_recovery *report);
 
 /* A look for dead processes, at most every 100 ms over all processes; cheap in between. */
 void skv_recover_tick(struct skv_writer *writer, bool now);

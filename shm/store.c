@@ -80,7 +80,7 @@ static int map_join(struct skv_map *map)
 	/* No context or no memory for one: attaching works, and the first write says why it
 	 * does not. */
 	if (skv_writer_enter(map, SKV_DOING_RECOVER, &writer) == 0) {
-		skv_recover_reap(writer, NULL);
+		skv_recover_reap(writer, &map->at_join);
 		skv_writer_exit(writer);
 	}
 	return 0;
@@ -500,15 +500,28 @@ static int store_participants(void *map,
 	return skv_roster(map, fn, arg);
 }
 
-static int store_recover(void *map, struct shmkv_recovery *report)
+/* What attaching has recovered is told once, to whoever asks first. */
+static void add_joined(struct skv_map *map, struct shmkv_recovery *report)
 {
+	report->processes += __atomic_exchange_n(&map->at_join.processes, 0, __ATOMIC_RELAXED);
+	report->contexts += __atomic_exchange_n(&map->at_join.contexts, 0, __ATOMIC_RELAXED);
+	report->blocks += __atomic_exchange_n(&map->at_join.blocks, 0, __ATOMIC_RELAXED);
+	report->bytes += __atomic_exchange_n(&map->at_join.bytes, 0, __ATOMIC_RELAXED);
+	report->leaves += __atomic_exchange_n(&map->at_join.leaves, 0, __ATOMIC_RELAXED);
+	report->chunks += __atomic_exchange_n(&map->at_join.chunks, 0, __ATOMIC_RELAXED);
+}
+
+static int store_recover(void *arg, const struct shmkv_watch *watch, struct shmkv_recovery *report)
+{
+	struct skv_map *map = arg;
 	struct skv_writer *writer;
 	int r = writer_enter(map, SKV_DOING_RECOVER, &writer);
 
 	if (r < 0)
 		return r;
 	skv_recover_reap(writer, report);
-	skv_recover_sweep(writer, report);
+	skv_recover_sweep(writer, watch, report);
+	add_joined(map, report);
 	skv_inspect_recount(map, writer, &report->count_fix);
 	skv_recover_tick(writer, false);
 	skv_writer_exit(writer);
@@ -528,10 +541,9 @@ static int store_maintain(void *map)
 	return 0;
 }
 
-static int store_check(void *map, void (*fn)(const char *violation, void *arg), void *arg,
-		       struct shmkv_audit *audit)
+static int store_verify(void *map, const struct shmkv_watch *watch, struct shmkv_audit *audit)
 {
-	return skv_check(map, fn, arg, audit);
+	return skv_check(map, watch, audit);
 }
 
 static int store_layout(void *map, int (*fn)(const struct shmkv_layout_item *item, void *arg),
@@ -571,8 +583,8 @@ const struct skv_engine skv_engine_shm = {
 	.stats = store_stats,
 	.memory = store_memory,
 	.participants = store_participants,
-	.recover = store_recover,
+	.recover_watched = store_recover,
 	.maintain = store_maintain,
-	.check = store_check,
+	.verify = store_verify,
 	.layout = store_layout,
 };

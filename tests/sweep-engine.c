@@ -387,11 +387,6 @@ static void tenant_end(struct sweep_world *w, struct sweep_actor *actor)
 	sweep_verify(w, w->kv);
 }
 
-static void violation(const char *text, void *arg)
-{
-	sweep_bail(arg, "check while the victim is stopped: %s", text);
-}
-
 /* Right before a compare-and-swap that must fail when the world has changed, or a look at it;
  * or in a view, which it must not touch: here what happens meanwhile matters most. */
 static bool is_late(enum skv_fault_point point)
@@ -406,7 +401,6 @@ static bool is_late(enum skv_fault_point point)
 static void play_stopped(struct sweep_world *w, const struct sweep_case *c,
 			 struct sweep_actor *actor, int r_before, bool published)
 {
-	struct shmkv_audit audit = { .size = sizeof(audit) };
 	uint64_t commits = sweep_n_commits(&w->board->plan[0], w->op.kind);
 	uint32_t salt = mix(c->chain[0].point * 31u + c->chain[0].nth * 7u);
 	/* It may have looked for room before any was made. */
@@ -429,7 +423,7 @@ static void play_stopped(struct sweep_world *w, const struct sweep_case *c,
 	sweep_recover(w, w->kv, false);
 	sweep_verify(w, w->kv);
 	/* Nothing contradicts itself, whatever the victim still holds. */
-	shmkv_check(w->kv, violation, w, &audit);
+	sweep_check_unrecovered(w, w->kv);
 	if (c->twist == SWEEP_TWIST_TENANT && !(c->scenario->flags & SWEEP_CROWDED) &&
 	    w->op.kind != SWEEP_CLEAR)
 		has_tenant = tenant_begin(w, c, &other);
@@ -511,6 +505,7 @@ static void direct(const struct sweep_case *c, struct sweep_board *board, uint64
 		sweep_want_killed(w, status, "the victim");
 		w->deaths++;
 		judge_interrupted(w);
+		sweep_check_unrecovered(w, w->kv);
 		sweep_lapse(w);
 		break;
 	default:
@@ -519,6 +514,7 @@ static void direct(const struct sweep_case *c, struct sweep_board *board, uint64
 			sweep_bail(w, "the victim died instead of being stopped");
 		}
 		r_before = judge_interrupted(w);
+		sweep_check_unrecovered(w, w->kv);
 		sweep_lapse(w);
 		play_stopped(w, c, &actor, r_before, published);
 		break;
@@ -538,6 +534,7 @@ static void direct(const struct sweep_case *c, struct sweep_board *board, uint64
 		}
 		sweep_want_killed(w, status, "a recoverer");
 		w->deaths++;
+		sweep_check_unrecovered(w, w->kv);
 		if (c->action == ACT_BARE)
 			sweep_verify(w, w->kv);
 		else

@@ -968,6 +968,21 @@ static void on_violation(const char *text, void *arg)
 	sweep_bail(arg, "check: %s", text);
 }
 
+void sweep_check_unrecovered(struct sweep_world *w, struct shmkv *kv)
+{
+	struct shmkv_audit audit = { .size = sizeof(audit) };
+	int r = shmkv_check(kv, on_violation, w, &audit);
+
+	if (r != 0 && r != -EBADMSG)
+		sweep_bail(w, "check answers %d (%s)", r, shmkv_errname(r));
+	if (audit.leaked_blocks != audit.dead_blocks || audit.leaked_bytes != audit.dead_bytes ||
+	    audit.leaked_leaves != audit.dead_leaves || audit.leaked_chunks != audit.dead_chunks + audit.unreturned_chunks)
+		sweep_bail(w, "nobody announces %llu blocks, %llu leaves, %llu chunks",
+			   (unsigned long long)(audit.leaked_blocks - audit.dead_blocks),
+			   (unsigned long long)(audit.leaked_leaves - audit.dead_leaves),
+			   (unsigned long long)(audit.leaked_chunks - audit.dead_chunks));
+}
+
 void sweep_check(struct sweep_world *w, struct shmkv *kv)
 {
 	struct shmkv_audit audit = { .size = sizeof(audit) };

@@ -249,6 +249,9 @@ void sweep_twist(struct sweep_world *w, struct shmkv *kv, uint32_t target, enum 
 void sweep_recover(struct sweep_world *w, struct shmkv *kv, bool quiet);
 
 /* Nothing is violated and nothing leaked. */
+/* While somebody is stopped, or dead and not recovered: nothing contradicts itself, and what is
+ * lost is announced by the dead. */
+void sweep_check_unrecovered(struct sweep_world *w, struct shmkv *kv);
 void sweep_check(struct sweep_world *w, struct shmkv *kv);
 
 /* Empty the map: every chunk that is not for leaves can be filled again. */

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "tests/segment.h"
-
-#include "shm/layout.h"
+#include "tests/segment-copy.h"
 
 #include <shmkv/batch.h>
 
@@ -220,54 +218,6 @@ static void read_everything(struct shmkv *kv, uint64_t first_key, uint64_t step)
 
 /* ---- mutations ------------------------------------------------------------------------- */
 
-struct copy {
-	char name[64], path[256];
-	int fd;
-	uint8_t *image; /* as it was before any damage */
-	uint64_t *used; /* offsets of pages that hold something */
-	size_t n_used;
-	struct skv_superblock header;
-};
-
-static void copy_begin(struct copy *copy, const struct skv_segment *s)
-{
-	static const uint8_t zeros[SKV_PAGE];
-	char path[256];
-	struct stat st;
-	uint64_t off;
-	int fd;
-
-	skv_segment_name(copy->name);
-	skv_segment_file(copy->name, copy->path);
-	skv_segment_file(s->name, path);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	copy->fd = open(copy->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	CHECK(fd >= 0 && copy->fd >= 0);
-	CHECK_EQ(fstat(fd, &st), 0);
-	CHECK_EQ(ftruncate(copy->fd, st.st_size), 0);
-	copy->image = skv_alloc((size_t)st.st_size);
-	copy->used = skv_alloc((size_t)st.st_size / SKV_PAGE * sizeof(*copy->used));
-	copy->n_used = 0;
-	for (off = 0; off < (uint64_t)st.st_size; off += SKV_PAGE) {
-		CHECK_EQ(pread(fd, copy->image + off, SKV_PAGE, (off_t)off), SKV_PAGE);
-		if (memcmp(copy->image + off, zeros, SKV_PAGE) == 0)
-			continue;
-		CHECK_EQ(pwrite(copy->fd, copy->image + off, SKV_PAGE, (off_t)off), SKV_PAGE);
-		copy->used[copy->n_used++] = off;
-	}
-	close(fd);
-	memcpy(&copy->header, copy->image, sizeof(copy->header));
-	CHECK(copy->n_used > 50);
-}
-
-static void copy_end(struct copy *copy)
-{
-	CHECK_EQ(unlink(copy->path), 0);
-	close(copy->fd);
-	free(copy->image);
-	free(copy->used);
-}
-
 /* One change of some bytes; where, and how many. */
 struct change {
 	uint64_t off;
@@ -276,7 +226,7 @@ struct change {
 };
 
 /* An offset within a table, or anywhere that is in use. */
-static uint64_t pick_off(const struct copy *copy, uint64_t *state)
+static uint64_t pick_off(const struct skv_copy *copy, uint64_t *state)
 {
 	const struct skv_superblock *h = &copy->header;
 	uint64_t r = skv_random(state), page;
@@ -303,7 +253,7 @@ static uint64_t pick_off(const struct copy *copy, uint64_t *state)
 	}
 }
 
-static void make_change(const struct copy *copy, uint64_t *state, struct change *ret)
+static void make_change(const struct skv_copy *copy, uint64_t *state, struct change *ret)
 {
 	uint64_t r = skv_random(state), word, other;
 
@@ -342,7 +292,7 @@ static void make_change(const struct copy *copy, uint64_t *state, struct change 
 	memcpy(ret->bytes, &word, 8);
 }
 
-static void mutate_and_read(const struct copy *copy, uint64_t seed, uint64_t number)
+static void mutate_and_read(const struct skv_copy *copy, uint64_t seed, uint64_t number)
 {
 	uint64_t state = seed + number * 1000003;
 	struct change change[8];
@@ -382,13 +332,13 @@ static void damaged_segments_give_errors_or_wrong_values(void)
 	uint64_t first = number_from("SKV_TEST_MUTATION", 0);
 	uint64_t *at = skv_shared(sizeof(*at));
 	struct skv_segment s;
-	struct copy copy;
+	struct skv_copy copy;
 	struct shmkv *kv;
 	int status;
 	pid_t pid;
 
 	make_segment(&s);
-	copy_begin(&copy, &s);
+	skv_copy_begin(&copy, &s);
 	/* The copy is sound but for the one that stayed behind. */
 	CHECK_EQ(shmkv_attach(copy.name, SHMKV_READ_ONLY, &kv), 0);
 	CHECK_EQ(skv_segment_count(kv), N_KEYS);
@@ -415,21 +365,21 @@ static void damaged_segments_give_errors_or_wrong_values(void)
 	CHECK_EQ(shmkv_attach(copy.name, SHMKV_READ_ONLY, &kv), 0);
 	CHECK_EQ(skv_segment_count(kv), N_KEYS);
 	shmkv_detach(kv);
-	copy_end(&copy);
+	skv_copy_end(&copy);
 	end_segment(&s);
 }
 
 /* ---- damage under a reader --------------------------------------------------------------- */
 
 struct scribbler {
-	struct copy copy;
+	struct skv_copy copy;
 	uint64_t seed;
 };
 
 static void scribble(void *arg)
 {
 	struct scribbler *scribbler = arg;
-	struct copy *copy = &scribbler->copy;
+	struct skv_copy *copy = &scribbler->copy;
 	uint64_t state = scribbler->seed, i;
 	struct change change;
 	struct stat st;
@@ -458,7 +408,7 @@ static void damage_under_a_reader_gives_errors_or_wrong_values(void)
 	pid_t pid;
 
 	make_segment(&s);
-	copy_begin(&scribbler.copy, &s);
+	skv_copy_begin(&scribbler.copy, &s);
 	CHECK_EQ(shmkv_attach(scribbler.copy.name, SHMKV_READ_ONLY, &kv), 0);
 	pid = skv_fork(scribble, &scribbler);
 	for (i = 0; skv_now_ms() < end; i++) {
@@ -470,7 +420,7 @@ static void damage_under_a_reader_gives_errors_or_wrong_values(void)
 	skv_test_wait_killed(pid, SIGKILL);
 	CHECK(i > 3);
 	shmkv_detach(kv);
-	copy_end(&scribbler.copy);
+	skv_copy_end(&scribbler.copy);
 	end_segment(&s);
 }
 

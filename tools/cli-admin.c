@@ -9,9 +9,7 @@
 
 #include <shmkv/inspect.h>
 
-#include "cli-report.h"
 #include "sizes.h"
-#include "text-escape.h"
 
 /* ---- lifecycle ------------------------------------------------------------------- */
 
@@ -165,101 +163,4 @@ int cli_list(struct cli_call *call)
 	}
 	free(list.names);
 	return TOOL_OK;
-}
-
-/* ---- recover ---------------------------------------------------------------------- */
-
-int cli_recover(struct cli_call *call)
-{
-	struct shmkv_recovery report = { .size = sizeof(report) };
-	struct emitter e;
-	int r = shmkv_recover(call->kv, &report);
-
-	if (r < 0)
-		return cli_fail(call, r);
-
-	const struct cli_line lines[] = {
-		{ "processes", "processes recovered", LINE_COUNT, report.processes },
-		{ "contexts", "threads of those", LINE_COUNT, report.contexts },
-		{ "blocks", "records given back", LINE_COUNT, report.blocks },
-		{ "bytes", "bytes in those", LINE_BYTES, report.bytes },
-		{ "leaves", "leaves given back", LINE_COUNT, report.leaves },
-		{ "chunks", "chunks given back", LINE_COUNT, report.chunks },
-	};
-
-	cli_emitter(call, &e);
-	if (call->json)
-		emit_object_begin(&e);
-	cli_show_lines(call, &e, lines, COUNT_OF(lines));
-	if (call->json) {
-		emit_key(&e, "count_fix");
-		emit_int(&e, report.count_fix);
-		emit_object_end(&e);
-		cli_end_line(call);
-	} else {
-		out_format(&call->cli->out, "%-22s %" PRId64 "\n", "count corrected by",
-			   report.count_fix);
-	}
-	return TOOL_OK;
-}
-
-/* ---- check ----------------------------------------------------------------------- */
-
-struct violations {
-	struct cli_call *call;
-	struct emitter *emitter;
-};
-
-static void show_violation(const char *violation, void *arg)
-{
-	struct violations *v = arg;
-	struct out *out = &v->call->cli->out;
-
-	if (v->call->json) {
-		emit_bytes_or_string(v->emitter, violation, strlen(violation));
-		return;
-	}
-	out_text(out, "violation: ");
-	text_put(out, violation, strlen(violation), v->call->cli->text_flags);
-	out_char(out, '\n');
-}
-
-int cli_check(struct cli_call *call)
-{
-	struct shmkv_audit audit = { .size = sizeof(audit) };
-	struct emitter e;
-	struct violations v = { call, &e };
-	int r;
-
-	cli_emitter(call, &e);
-	if (call->json) {
-		emit_object_begin(&e);
-		emit_key(&e, "list");
-		emit_array_begin(&e);
-	}
-	r = shmkv_check(call->kv, show_violation, &v, &audit);
-	if (call->json)
-		emit_array_end(&e);
-
-	const struct cli_line lines[] = {
-		{ "violations", "violations", LINE_COUNT, audit.violations },
-		{ "keys", "keys reachable", LINE_COUNT, audit.keys },
-		{ "record_bytes", "bytes of records", LINE_BYTES, audit.record_bytes },
-		{ "block_bytes", "bytes of their blocks", LINE_BYTES, audit.block_bytes },
-		{ "probe_lines", "slot lines to find all", LINE_COUNT, audit.probe_lines },
-		{ "leaked_blocks", "leaked records", LINE_COUNT, audit.leaked_blocks },
-		{ "leaked_bytes", "  bytes in those", LINE_BYTES, audit.leaked_bytes },
-		{ "leaked_leaves", "leaked leaves", LINE_COUNT, audit.leaked_leaves },
-		{ "leaked_chunks", "leaked chunks", LINE_COUNT, audit.leaked_chunks },
-	};
-
-	if (r == 0 || r == -EBADMSG)
-		cli_show_lines(call, &e, lines, COUNT_OF(lines));
-	if (call->json) {
-		emit_object_end(&e);
-		cli_end_line(call);
-	} else if (r == 0 && (audit.leaked_blocks || audit.leaked_leaves || audit.leaked_chunks)) {
-		out_text(&call->cli->out, "Leaks are no damage: \"shmkv recover NAME\" gives them back.\n");
-	}
-	return r < 0 ? cli_fail(call, r) : TOOL_OK;
 }

@@ -118,7 +118,7 @@ static int walk_all(struct walk *w)
 	/* Only for the progress line; without it the line has no total. */
 	if (shmkv_count(w->call->kv, &total) < 0)
 		total = 0;
-	progress_begin(&progress, w->call->cli->out.fd, total);
+	progress_begin(&progress, w->call->cli->out.fd, "keys", total);
 	w->cursor = shmkv_scan_cursor(w->scan);
 
 	for (;;) {

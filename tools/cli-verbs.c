@@ -166,9 +166,12 @@ const struct cli_verb cli_verbs[] = {
 	  "escaped. With --cursor a page ends where another scan can go on; where that is is printed "
 	  "on standard error, or as \"cursor\" in JSON." },
 	{ "recover", WRITES, plain_options, cli_recover,
-	  "find dead processes and give back what they held", NULL },
-	{ "check", READS, plain_options, cli_check, "hold every invariant against the segment",
-	  "Exact only while nobody writes." },
+	  "find dead processes and give back what they held",
+	  "Then every block is looked at for what nobody owns any more. Nobody waits meanwhile." },
+	{ "verify", READS, plain_options, cli_verify, "hold every invariant against the segment",
+	  "Also while others write: what is named then is really violated. Exits with 0 when all is well, "
+	  "1 when something is lost that \"recover\" gives back, 6 when something is violated." },
+	{ "check", READS, plain_options, cli_verify, "the same as verify", NULL },
 	{ "help", BOTH | VERB_TOPIC, plain_options, cli_help, "list the verbs, or explain one", NULL },
 	{ "exit", VERB_SHELL, plain_options, cli_leave, "leave the shell", NULL },
 	{ 0 },

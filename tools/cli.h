@@ -191,7 +191,7 @@ int cli_unlink(struct cli_call *call);
 int cli_list(struct cli_call *call);
 int cli_info(struct cli_call *call);
 int cli_recover(struct cli_call *call);
-int cli_check(struct cli_call *call);
+int cli_verify(struct cli_call *call);
 int cli_get(struct cli_call *call);
 int cli_take(struct cli_call *call);
 int cli_put(struct cli_call *call);

@@ -186,7 +186,7 @@ static int walk_entries(struct dump *d)
 	/* Only for the progress line. */
 	if (shmkv_count(d->kv, &total) < 0)
 		total = 0;
-	progress_begin(&progress, d->out.fd, total);
+	progress_begin(&progress, d->out.fd, "keys", total);
 	while ((r = entries_next(scan, &entry, &damaged)) > 0) {
 		dump_one(d, &entry, scan);
 		if (out_stopped(&d->out))

@@ -61,11 +61,23 @@ struct shmkv_info {
 
 int shmkv_info(struct shmkv *kv, struct shmkv_info *info);
 
+/* Who wants to hear from a long walk. Members may be NULL; called in the calling thread. */
+struct shmkv_watch {
+	size_t size;
+	/* A sentence for each violation: "C4: leaf 3 slot 7 ...", see shmkv_verify. */
+	void (*violation)(const char *text, void *arg);
+	/* Now and then: so many steps of so many are done. */
+	void (*progress)(uint64_t done, uint64_t total, void *arg);
+	void *arg;
+};
+
 /*
  * shmkv_recover - find dead processes and give back what they held
  *
  * Runs the reaper, then a sweep over every block for what nobody owns any more. Others
- * keep working. Members of the report are counts of this call.
+ * keep working, and nobody waits. Members of the report are counts of this call; the first
+ * call on a handle adds what attaching had recovered already. shmkv_recover_watched also
+ * tells how far it is.
  */
 struct shmkv_recovery {
 	size_t size;
@@ -79,6 +91,8 @@ struct shmkv_recovery {
 };
 
 int shmkv_recover(struct shmkv *kv, struct shmkv_recovery *report);
+int shmkv_recover_watched(struct shmkv *kv, const struct shmkv_watch *watch,
+			  struct shmkv_recovery *report);
 
 /*
  * shmkv_maintain - a bounded step of housekeeping: reap if somebody died, and look for
@@ -89,11 +103,34 @@ int shmkv_recover(struct shmkv *kv, struct shmkv_recovery *report);
 int shmkv_maintain(struct shmkv *kv);
 
 /*
- * shmkv_check - hold every invariant against the segment
- * @fn: NULL, or called with a sentence for each violation
+ * shmkv_verify - hold every invariant against the segment, live or quiet
+ * @watch: NULL, or who hears of violations and of progress
  *
- * Exact only while nobody writes; call shmkv_recover first if somebody was killed. Works
- * read-only. Returns 0 when nothing is violated, -EBADMSG otherwise, or -ENOMEM.
+ * Invariants, by the number that begins a violation's text:
+ *
+ *  C1   every prefix is governed by one leaf
+ *  C2   that leaf is live or being replaced, and was built for this prefix
+ *  C3   slots have a state, hold keys of the leaf's prefix, and are frozen only while the leaf
+ *       is replaced
+ *  C4   a slot in use names the start of an allocated block that holds its record
+ *  C5   a look-up of each key ends at its slot: no key stands twice or is out of reach
+ *  C6   the state word of a block is one that it can have
+ *  C7   no retired block is linked
+ *  C8   spans of chunks are whole
+ *  C9   leaves have a state, and live ones govern
+ *  C10  chunks have a state
+ *  C11  process slots have a state, and every thread's context has a process
+ *  C12  the watermarks of chunks and contexts lie within the geometry
+ *  C13  a key that expires has a deadline
+ *
+ * They hold at every moment, so a violation is a defect or damage also while others write: it
+ * is told only after the versions of all words it follows from were found unchanged. What
+ * kept changing under the eyes counts as undecided. What is allocated, claimed or
+ * unfinished and belongs to nobody living is leaked; the part of it that a dead process
+ * announces comes back with the next recovery.
+ *
+ * Works read-only; writes nothing and blocks nobody. Returns 0 when nothing is violated or leaked,
+ * -EBADMSG otherwise, or -ENOMEM.
  */
 struct shmkv_audit {
 	size_t size;
@@ -106,8 +143,19 @@ struct shmkv_audit {
 	uint64_t record_bytes;  /* sum of header, key and value lengths of reachable records */
 	uint64_t block_bytes;   /* sum of the blocks that hold them */
 	uint64_t probe_lines;   /* sum over keys of slot lines read to find them */
+	uint64_t violated;      /* bit n: some C<n> is */
+	uint64_t undecided;     /* looks given up because others kept changing what was looked at */
+	uint64_t dead_blocks;   /* of the leaked: a dead process announces them */
+	uint64_t dead_bytes;
+	uint64_t dead_leaves;
+	uint64_t dead_chunks;
+	uint64_t unreturned_chunks; /* of the leaked: free, and whoever needs memory finds them */
+	uint64_t count;         /* shmkv_count afterwards */
 };
 
+int shmkv_verify(struct shmkv *kv, const struct shmkv_watch *watch, struct shmkv_audit *audit);
+
+/* shmkv_check - shmkv_verify for callers that want nothing but violations */
 int shmkv_check(struct shmkv *kv, void (*fn)(const char *violation, void *arg), void *arg,
 		struct shmkv_audit *audit);
 

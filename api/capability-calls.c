@@ -29,6 +29,8 @@ int shmkv_capabilities(struct shmkv *kv, uint64_t *ret_bits)
 		bits |= SHMKV_CAN_EXPIRE;
 	if (engine->view_begin)
 		bits |= SHMKV_CAN_VIEW;
+	if (engine->wait)
+		bits |= SHMKV_CAN_WAIT;
 	*ret_bits = bits;
 	return 0;
 }

@@ -15,6 +15,7 @@
 #include <shmkv/snapshot.h>
 #include <shmkv/shmkv.h>
 #include <shmkv/view.h>
+#include <shmkv/wait.h>
 
 struct skv_key {
 	const void *data;
@@ -158,6 +159,12 @@ struct skv_engine {
 	int (*diff)(void *before, void *after,
 		    int (*fn)(const struct shmkv_difference *difference, void *arg), void *arg);
 	int (*shape)(void *map, struct shmkv_hamt_info *info);
+	/* @token: 0 for absent. Deadlines in ns of CLOCK_MONOTONIC. */
+	int (*wait)(void *map, const struct skv_key *key, uint64_t token, uint64_t deadline_ns,
+		    uint64_t *ret_token);
+	int (*state)(void *map, uint64_t *ret_state);
+	int (*wait_any)(void *map, uint64_t state, uint64_t deadline_ns, uint64_t *ret_state);
+	int (*wait_cancel)(void *map, bool cancelled);
 
 	int (*info)(void *map, struct shmkv_info *info); /* a whole structure, name filled by api */
 	/* Whole structures of ours, sizes set, everything else zero. */

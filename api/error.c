@@ -38,6 +38,11 @@ static const struct error {
 	  "too many keys share one hash prefix: recreate the map with the siphash13 hash, and "
 	  "distrust the keys" },
 	{ -EAGAIN, "EAGAIN", "too many conflicts with other writers: try again" },
+	{ -ETIMEDOUT, "ETIMEDOUT",
+	  "the deadline is over and nothing has changed: wait again, or go on without" },
+	{ -EINTR, "EINTR", "a signal handler ran during the wait: wait again" },
+	{ -ECANCELED, "ECANCELED",
+	  "the waits of this handle were cancelled: allow them again with shmkv_wait_resume" },
 	{ -EROFS, "EROFS", "the handle is read-only: attach without the read-only flag to write" },
 	{ -EACCES, "EACCES",
 	  "the map's permissions do not allow this: attach read-only, or ask its owner" },

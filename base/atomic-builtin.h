@@ -116,6 +116,13 @@ static inline void skv_add_relaxed(uint64_t *p, uint64_t v)
 	__atomic_fetch_add(p, v, __ATOMIC_RELAXED);
 }
 
+/* The same, and a full fence: nothing behind it is read before the sum can be seen. */
+static inline void skv_add_seq(uint64_t *p, uint64_t v)
+{
+	__atomic_fetch_add(p, v, __ATOMIC_SEQ_CST);
+	skv_fence_seq_after_cas();
+}
+
 static inline void skv_or_relaxed(uint64_t *p, uint64_t v)
 {
 	__atomic_fetch_or(p, v, __ATOMIC_RELAXED);

@@ -130,6 +130,13 @@ static inline void skv_add_relaxed(uint64_t *p, uint64_t v)
 	ck_pr_add_64(p, v);
 }
 
+/* The same, and a full fence: nothing behind it is read before the sum can be seen. */
+static inline void skv_add_seq(uint64_t *p, uint64_t v)
+{
+	ck_pr_add_64(p, v);
+	skv_fence_seq_after_cas();
+}
+
 static inline void skv_or_relaxed(uint64_t *p, uint64_t v)
 {
 	ck_pr_or_64(p, v);

@@ -25,6 +25,7 @@
 _Static_assert((1ull << (SKV_DEPTH_MAX + 1)) <= (uint64_t)SKV_DIR_PIECES_MAX * SKV_DIR_PIECE_CELLS,
 	       "every directory piece has its bit");
 _Static_assert(SKV_CLASSES_MAX * sizeof(struct skv_class_hints) <= SKV_PAGE, "one page of classes");
+_Static_assert(SKV_WAIT_WORDS * sizeof(uint32_t) == SKV_PAGE, "one page of futex words");
 _Static_assert(SHMKV_SIZE_MAX / SKV_CHUNK_BYTES <= CHUNKS_MAX, "every leaf has a number");
 
 /* Three levels more than leaves in equal parts would need: keys are never spread evenly. */
@@ -51,6 +52,8 @@ static uint64_t lay_out(struct skv_geometry *geo)
 	uint64_t dir_bytes = sizeof(struct skv_cell) << (geo->level_max + 1);
 	uint64_t dir_used, off = SKV_PAGE;
 
+	geo->wait_off = off;
+	off += SKV_PAGE;
 	geo->process_off = off;
 	off += skv_round_up((uint64_t)geo->n_processes * sizeof(struct skv_process), SKV_PAGE);
 	geo->context_off = off;
@@ -201,9 +204,9 @@ int skv_geometry_check(const struct skv_superblock *sb, uint64_t file_bytes,
 	if (lay_out(&geo) > geo.max_bytes)
 		return -EBADMSG;
 	if (sb->segment_bytes != geo.segment_bytes || file_bytes != geo.segment_bytes ||
-	    sb->process_off != geo.process_off || sb->context_off != geo.context_off ||
-	    sb->class_off != geo.class_off || sb->policy_off != geo.policy_off ||
-	    sb->dir_off != geo.dir_off ||
+	    sb->wait_off != geo.wait_off || sb->process_off != geo.process_off ||
+	    sb->context_off != geo.context_off || sb->class_off != geo.class_off ||
+	    sb->policy_off != geo.policy_off || sb->dir_off != geo.dir_off ||
 	    sb->cell_off != geo.cell_off || sb->bitmap_off != geo.bitmap_off ||
 	    sb->summary_off != geo.summary_off || sb->chunk_off != geo.chunk_off)
 		return -EBADMSG;

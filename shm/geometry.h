@@ -17,6 +17,7 @@
 struct skv_geometry {
 	uint64_t segment_bytes;
 	uint64_t max_bytes;
+	uint64_t wait_off;
 	uint64_t process_off;
 	uint64_t context_off;
 	uint64_t class_off;

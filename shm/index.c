@@ -6,6 +6,7 @@
 #include "shm/pin.h"
 #include "shm/policy.h"
 #include "shm/tally.h"
+#include "shm/wait.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -406,6 +407,41 @@ int skv_index_find(const struct skv_map *map, const struct skv_key *key, struct 
 	return -EAGAIN;
 }
 
+int skv_index_state(const struct skv_map *map, const struct skv_key *key, uint64_t *ret_token,
+		    uint64_t *ret_expiry_ms)
+{
+	struct skv_place place = place_of(map, key);
+	uint64_t token, expiry_ms;
+	struct skv_route route;
+	struct probe found;
+	enum found what;
+	uint32_t tries;
+	int r;
+
+	for (tries = 0; tries < RETRIES; tries++) {
+		r = skv_directory_route(map, place, &route);
+		if (r < 0)
+			return r;
+		what = probe(map, &route, place, key, &found);
+		token = expiry_ms = 0;
+		if (what == FOUND && !skv_is_expired(map, found.seen.w, found.off)) {
+			token = skv_block_load(map, found.off) >> 2;
+			expiry_ms = skv_deadline_of(map, found.seen.w, found.off);
+		}
+		skv_fence_acquire();
+		if (what == DAMAGED)
+			return -EBADMSG;
+		if (what != MOVED && skv_route_holds(&route) &&
+		    (what != FOUND || skv_load_relaxed(&found.slot->v) == found.seen.v)) {
+			*ret_token = token;
+			*ret_expiry_ms = expiry_ms;
+			return 0;
+		}
+		skv_pause();
+	}
+	return -EAGAIN;
+}
+
 /* A raw look-up by the key in a block: 1 found, 0 not, or an error. */
 static int find_by_block(const struct skv_map *map, uint64_t off, struct probe *ret)
 {
@@ -546,11 +582,18 @@ static bool announce_old(struct skv_writer *writer, uint64_t off, uint64_t *ret_
 	return true;
 }
 
-/* The unlinked record's memory; the announcement stands until this is done. */
+/*
+ * The unlinked record's memory; the announcement stands until this is done. Between the
+ * change's count before it and the look for waiters behind it, it is [commit.count]: a full
+ * fence in any case, which costs nothing when the record was freed by a compare-and-swap.
+ */
 static void settle_old(struct skv_writer *writer, uint64_t off, uint64_t stamp)
 {
 	skv_fence_seq_after_cas();
-	skv_block_settle(writer, off, stamp);
+	if (skv_block_settle(writer, off, stamp))
+		skv_fence_seq_after_cas();
+	else
+		skv_fence_seq();
 }
 
 static void clear_intents(struct skv_writer *writer)
@@ -714,9 +757,10 @@ static int link_over(struct change *c, uint64_t old_stamp)
 			  skv_slot_live_w(c->draft.off, c->place) | c->bit))
 		goto lost;
 	SKV_FAULT(WRITE_LINKED);
+	skv_tally_bump(&writer->ctx->updates);
 	settle_old(writer, c->found.off, old_stamp);
 	SKV_FAULT(WRITE_SETTLED);
-	skv_tally_bump(&writer->ctx->updates);
+	skv_wait_committed(writer, c->place);
 	withdraw_old(writer, c->found.off);
 	draft_release(writer, &c->draft);
 	return DONE;
@@ -738,7 +782,9 @@ static int link_new(struct change *c)
 			  skv_slot_live_w(c->draft.off, c->place) | c->bit))
 		return AGAIN;
 	SKV_FAULT(WRITE_LINKED);
-	skv_tally_bump(&c->writer->ctx->inserts);
+	/* [commit.count] */
+	skv_add_seq(&c->writer->ctx->inserts, 1);
+	skv_wait_committed(c->writer, c->place);
 	skv_policy_insert(c->writer, c->draft.room);
 	draft_release(c->writer, &c->draft);
 	return DONE;
@@ -929,6 +975,7 @@ enum reason { REMOVED, DROPPED, EVICTED };
 static bool unlink_slot(struct skv_writer *writer, const struct skv_route *route,
 			struct skv_cell *slot, struct skv_cell seen, enum reason reason)
 {
+	struct skv_place place = skv_slot_place(seen.v, seen.w);
 	uint64_t off = skv_slot_off(seen.w), stamp;
 
 	if (!announce_old(writer, off, &stamp))
@@ -938,16 +985,16 @@ static bool unlink_slot(struct skv_writer *writer, const struct skv_route *route
 	if (!skv_route_holds(route) || (reason == REMOVED && skv_is_expired(writer->map, seen.w, off)))
 		goto lost;
 	SKV_FAULT(REMOVE_GUARDED);
-	if (!skv_cell_cas(slot, seen, skv_slot_next_v(seen.v, skv_slot_place(seen.v, seen.w)),
-			  SKV_SLOT_DEAD))
+	if (!skv_cell_cas(slot, seen, skv_slot_next_v(seen.v, place), SKV_SLOT_DEAD))
 		goto lost;
 	if (reason == EVICTED)
 		SKV_FAULT(EVICT_UNLINKED);
 	else
 		SKV_FAULT(REMOVE_UNLINKED);
+	skv_tally_bump(&writer->ctx->deletes);
 	settle_old(writer, off, stamp);
 	SKV_FAULT(REMOVE_SETTLED);
-	skv_tally_bump(&writer->ctx->deletes);
+	skv_wait_committed(writer, place);
 	if (reason == EVICTED)
 		skv_tally_bump(&writer->ctx->evictions);
 	withdraw_old(writer, off);

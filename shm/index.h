@@ -40,6 +40,16 @@ int skv_index_get_at(const struct skv_map *map, const struct skv_key *key,
 		     const struct skv_aim *aim, uint32_t patience, struct skv_sink *sink);
 int skv_index_exists(const struct skv_map *map, const struct skv_key *key);
 
+/*
+ * skv_index_state - what somebody who waits for a change of the key compares
+ * @ret_token: of the key's value, 0 when the key is absent
+ * @ret_expiry_ms: boot clock; when the key will be absent by itself, 0 for never
+ *
+ * Returns 0, -EAGAIN or -EBADMSG.
+ */
+int skv_index_state(const struct skv_map *map, const struct skv_key *key, uint64_t *ret_token,
+		    uint64_t *ret_expiry_ms);
+
 int skv_index_write(struct skv_writer *writer, const struct skv_key *key, enum skv_write_mode mode,
 		    uint64_t token, const struct skv_bytes *value,
 		    const struct skv_lifetime *life, uint64_t *ret_token);

@@ -191,7 +191,8 @@ int skv_inspect_info(struct skv_map *map, struct shmkv_info *info)
 	dir_bytes = pieces * SKV_DIR_PIECE_CELLS * sizeof(struct skv_cell);
 	if (dir_bytes > geo->cell_off - geo->dir_off)
 		dir_bytes = geo->cell_off - geo->dir_off;
-	info->table_bytes = SKV_PAGE + geo->n_processes * sizeof(struct skv_process) +
+	info->table_bytes = SKV_PAGE + SKV_WAIT_WORDS * sizeof(uint32_t) +
+			    geo->n_processes * sizeof(struct skv_process) +
 			    skv_contexts_ready(map) * sizeof(struct skv_context) +
 			    SKV_CLASSES_MAX * sizeof(struct skv_class_hints) +
 			    (geo->dir_off - geo->policy_off) + dir_bytes +

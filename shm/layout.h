@@ -6,6 +6,7 @@
  * layout: every word that crosses a process boundary.
  *
  *   0            superblock      one page: immutable geometry, then the few hot shared words
+ *   wait_off     futex words     4 B each: who waits for a change, by hash of the key
  *   process_off  processes       64 B each: who is attached read-write
  *   context_off  contexts        1 KiB each: one per writing thread, its intents and counters
  *   class_off    classes         64 B each: hints of the allocator, one line per size class
@@ -56,6 +57,7 @@
 #define SKV_DIR_PIECES_MAX 4096u
 
 #define SKV_CONTEXT_BYTES 1024u
+#define SKV_WAIT_WORDS 1024u
 #define SKV_PROCESSES_MAX 4095u
 #define SKV_CONTEXTS_MAX 4095u
 #define SKV_CLASSES_MAX 64u
@@ -199,6 +201,13 @@ struct skv_bitmap {
 	uint64_t word[8];
 };
 
+/* ---- waiting ---------------------------------------------------------------------- */
+
+/* Futex word: sequence 29 | three flags. See shm/wait.c. */
+#define SKV_WAIT_WAITERS 1u /* somebody may sleep on this word */
+#define SKV_WAIT_KEYS 2u    /* wait_any only: some word of the table may have waiters */
+#define SKV_WAIT_STEP 8u
+
 /* ---- participants ----------------------------------------------------------------- */
 
 #define SKV_PROCESS_FREE 0u
@@ -292,7 +301,8 @@ struct skv_context {
 	uint64_t rebuild_child[2]; /* leaf number + 1 */
 	uint64_t chunk_first;      /* chunk number + 1 */
 	uint64_t chunk_len;
-	uint64_t reserved1[2];
+	uint64_t waking; /* number of a futex word + 1; SKV_WAIT_WORDS is that for any change */
+	uint64_t reserved1;
 	/* lines 2 and 3: blocks held by views; lines 4 and 5: for reservations */
 	uint64_t pins[SKV_PINS];
 	uint64_t reservations[SKV_RESERVATIONS][2];
@@ -387,7 +397,8 @@ struct skv_superblock {
 	uint64_t policy_off;
 	uint32_t evict; /* enum shmkv_evict */
 	uint32_t reserved0;
-	uint8_t pad0[512 - 200];
+	uint64_t wait_off;
+	uint8_t pad0[512 - 208];
 
 	/* read-mostly: its own line, nobody counts here */
 	uint64_t root;       /* where look-ups begin: see shm/directory.c */
@@ -416,10 +427,16 @@ struct skv_superblock {
 	uint64_t expiry_cursor; /* where writers look for expired keys next: see expiry.c */
 	uint64_t reserved4[4];
 
+	/* waiting: read by every change, written only when somebody waits */
+	uint32_t wait_any;    /* futex word for any change, and the way to those for keys */
+	uint32_t wait_unused;
+	uint64_t wait_credit; /* changes that the dead may have made and not counted */
+	uint64_t reserved5[6];
+
 	uint64_t leaf_pool[SKV_LEAF_POOL]; /* hints: leaf number + 1 of leaves kept for COMPACT */
 	uint64_t dir_ready[SKV_DIR_PIECES_MAX / 64]; /* one bit per reserved directory piece */
 	struct skv_cell pins_of[(SKV_CONTEXTS_MAX + 1) / 64]; /* w: one bit per context that may pin */
-	uint8_t pad1[SKV_PAGE - 512 - 4 * 64 - 512 - 512 - 1024];
+	uint8_t pad1[SKV_PAGE - 512 - 5 * 64 - 512 - 512 - 1024];
 };
 
 _Static_assert(sizeof(struct skv_cell) == 16, "cell");
@@ -437,6 +454,7 @@ _Static_assert(sizeof(struct skv_class_hints) == 64, "class hints");
 _Static_assert(sizeof(struct skv_policy) == 2 * SKV_POLICY_LINE, "policy head");
 _Static_assert(offsetof(struct skv_superblock, root) == 512, "read-mostly line");
 _Static_assert(offsetof(struct skv_superblock, chunks_ready) == 576, "growth line");
+_Static_assert(offsetof(struct skv_superblock, wait_any) == 768, "waiting on its line");
 _Static_assert(sizeof(struct skv_superblock) == SKV_PAGE, "superblock");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little-endian");
 #if __GCC_ATOMIC_LLONG_LOCK_FREE != 2

@@ -27,6 +27,7 @@ struct skv_map {
 	struct skv_hash_key hash;
 	uint64_t serial;            /* tells handles of one process apart, never reused */
 	uint64_t chunks_seen;       /* chunks_ready as some thread has read it */
+	uint64_t cancel;            /* generation << 1 | waits are cancelled: see wait.c */
 	bool owes;                  /* a dead context came to us that could not be recovered */
 	struct skv_writer *writers; /* all of this handle, pushed at the head */
 	struct skv_reader *readers; /* likewise: threads that count without a context */
@@ -36,6 +37,11 @@ struct skv_map {
 static inline struct skv_superblock *skv_super(const struct skv_map *map)
 {
 	return skv_region_super(&map->region);
+}
+
+static inline uint32_t *skv_wait_words(const struct skv_map *map)
+{
+	return (uint32_t *)(void *)(map->region.base + map->region.geo.wait_off);
 }
 
 static inline struct skv_context *skv_context_at(const struct skv_map *map, uint32_t idx)

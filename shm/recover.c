@@ -6,6 +6,7 @@
 #include "shm/arena.h"
 #include "shm/chunk.h"
 #include "shm/pin.h"
+#include "shm/wait.h"
 
 #include <errno.h>
 
@@ -24,6 +25,7 @@
  *  RP2  new: phase 0 -> settle; complete -> settle if no slot names it. old -> the same.
  *  RP3  rebuild: leaf still FORWARD in that life -> finish it; children still CLAIMED -> free
  *  RP4  chunks: DISMANTLE -> undo; CLAIMED -> FREE; a run whose record is free -> give back
+ *       then whoever waits for a change that it may have made is woken: see wait.c
  *  RP5  context -> free, next incarnation
  * and when no context is left:
  *  RP6  process slot -> free, next incarnation
@@ -49,7 +51,7 @@
  * A process dies                                      left                    repaired by
  *  before or between the intents (REAP_CONTEXT,       some settled, the       next reaper: finds
  *  REAP_PINS, REAP_NEW, REAP_OLD, REAP_REBUILD,       context still dead      them settled
- *  REAP_CHUNKS, REAP_LATE)
+ *  REAP_CHUNKS, REAP_CREDIT, REAP_LATE)
  *  context free, others not (REAP_FREED)              the other contexts      next reaper
  *  all contexts free, slot not (REAP_DONE)            the slot                next reaper
  *  context adopted, intents not settled (ADOPTED)     a dead context          next reaper
@@ -254,6 +256,7 @@ static int settle_context(struct skv_writer *writer, struct victim *victim,
 		SKV_FAULT(REAP_REBUILD);
 		settle_chunks(writer, victim, report);
 		SKV_FAULT(REAP_CHUNKS);
+		skv_wait_credit(writer, victim->ctx);
 	}
 	writer->acting_for = -1;
 	return r;

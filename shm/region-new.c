@@ -221,6 +221,7 @@ static int write_superblock(struct skv_region *region)
 	sb->geometry_mark = SKV_GEOMETRY_MARK;
 	sb->segment_bytes = geo->segment_bytes;
 	sb->max_bytes = geo->max_bytes;
+	sb->wait_off = geo->wait_off;
 	sb->process_off = geo->process_off;
 	sb->context_off = geo->context_off;
 	sb->class_off = geo->class_off;

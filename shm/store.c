@@ -12,6 +12,7 @@
 #include "shm/tally.h"
 #include "shm/touch.h"
 #include "shm/usage.h"
+#include "shm/wait.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -478,6 +479,29 @@ static void store_scan_end(void *scan)
 	skv_scan_end(scan);
 }
 
+static int store_wait(void *map, const struct skv_key *key, uint64_t token, uint64_t deadline_ns,
+		      uint64_t *ret_token)
+{
+	return skv_wait_key(map, key, token, deadline_ns, ret_token);
+}
+
+static int store_state(void *map, uint64_t *ret_state)
+{
+	*ret_state = skv_wait_state(map);
+	return 0;
+}
+
+static int store_wait_any(void *map, uint64_t state, uint64_t deadline_ns, uint64_t *ret_state)
+{
+	return skv_wait_any(map, state, deadline_ns, ret_state);
+}
+
+static int store_wait_cancel(void *map, bool cancelled)
+{
+	skv_wait_cancel(map, cancelled);
+	return 0;
+}
+
 static int store_info(void *map, struct shmkv_info *info)
 {
 	return skv_inspect_info(map, info);
@@ -579,6 +603,10 @@ const struct skv_engine skv_engine_shm = {
 	.scan_cursor = store_scan_cursor,
 	.scan_ttl = store_scan_ttl,
 	.scan_end = store_scan_end,
+	.wait = store_wait,
+	.state = store_state,
+	.wait_any = store_wait_any,
+	.wait_cancel = store_wait_cancel,
 	.info = store_info,
 	.stats = store_stats,
 	.memory = store_memory,

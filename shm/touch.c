@@ -5,6 +5,7 @@
 #include "shm/arena.h"
 #include "shm/index.h"
 #include "shm/tally.h"
+#include "shm/wait.h"
 
 #include <errno.h>
 
@@ -164,7 +165,10 @@ int skv_touch(struct skv_writer *writer, const struct skv_key *key, uint64_t ttl
 			continue;
 		}
 		if (touch_in_place(writer, &found, ttl_ms)) {
-			skv_tally_bump(&writer->ctx->updates);
+			/* Who waits for the key has another time to wake up by. */
+			skv_add_seq(&writer->ctx->updates, 1);
+			skv_wait_committed(writer,
+					   skv_slot_place(found.seen.v, found.seen.w));
 			return 0;
 		}
 	}

@@ -119,6 +119,7 @@ static void clear_intents(struct skv_context *ctx)
 	skv_store_release(&ctx->aux_off, 0);
 	skv_store_release(&ctx->rebuild_leaf, 0);
 	skv_store_release(&ctx->chunk_first, 0);
+	skv_store_release(&ctx->waking, 0);
 	skv_store_release(&ctx->doing, SKV_DOING_IDLE);
 }
 

@@ -158,7 +158,7 @@ static void victim(struct sweep_world *w, const void *arg, uint32_t n, int ready
 	(void)n;
 	if (!(c->scenario->flags & SWEEP_STARTS)) {
 		kv = sweep_child_attach(w);
-		sweep_read_token(w, kv);
+		sweep_read_token(w, kv, &w->op);
 	}
 	sweep_actor_ready(ready, go);
 	skv_evict_seed = 1;
@@ -468,6 +468,7 @@ static void direct(const struct sweep_case *c, struct sweep_board *board, uint64
 		sweep_create(w);
 	if (s->prepare)
 		s->prepare(w);
+	w->was_absent = w->model[w->op.key].kind == SWEEP_ABSENT;
 	w->value = w->op.kind == SWEEP_INCR ? sweep_int(0) : sweep_bin(w, w->op.len);
 
 	/* All attach before anybody dies: attaching recovers what the dead left. */

@@ -251,6 +251,10 @@ static void die_with_two_threads(struct sweep_world *w, struct shmkv *kv)
 			      death_nth } },                                                      \
 	}
 
+/* Somebody waits for a key, or for anything; the flag is all that is left. */
+#define WAITED(waited_key) { { SWEEP_WAIT, waited_key, 0 }, POINT(WAIT_FLAGGED), 1 }
+#define WAITED_ANY { { SWEEP_WAIT_ANY, 1, 0 }, POINT(WAIT_FLAGGED), 1 }
+
 #define HELP(title, help_kind, help_key, death_point, death_nth)                                  \
 	{                                                                                         \
 		.name = "help-" title, .op = { help_kind, help_key, SWEEP_SMALL },                \
@@ -324,6 +328,21 @@ const struct sweep_scenario sweep_scenarios[] = {
 	{ .name = "view-replace-run", .op = { SWEEP_VIEW_REPLACE, 1, SWEEP_RUN }, .prepare = prepare_large },
 	{ .name = "get", .op = { SWEEP_GET, 3, 0 }, .prepare = prepare_few,
 	  .flags = SWEEP_PASSES_NONE },
+
+	/* Waiting, and changing what somebody waits for. */
+	{ .name = "wait", .op = { SWEEP_WAIT, 3, 0 }, .prepare = prepare_many },
+	{ .name = "wait-absent", .op = { SWEEP_WAIT, 70, 0 }, .prepare = prepare_many },
+	{ .name = "wait-any", .op = { SWEEP_WAIT_ANY, 3, 0 }, .prepare = prepare_many },
+	{ .name = "put-waited", .op = { SWEEP_PUT, 3, SWEEP_SMALL }, .prepare = prepare_few,
+	  .deaths = { WAITED(3), WAITED_ANY } },
+	{ .name = "put-new-waited", .op = { SWEEP_PUT, 9, SWEEP_SMALL }, .prepare = prepare_few,
+	  .deaths = { WAITED(9) } },
+	{ .name = "incr-waited", .op = { SWEEP_INCR, SWEEP_EXTRA, 0 }, .prepare = prepare_few,
+	  .deaths = { WAITED_ANY } },
+	{ .name = "del-waited", .op = { SWEEP_DEL, 3, 0 }, .prepare = prepare_few,
+	  .deaths = { WAITED(3), WAITED_ANY } },
+	{ .name = "clear-waited", .op = { SWEEP_CLEAR, 1, 0 }, .prepare = prepare_few,
+	  .deaths = { WAITED(3), WAITED(1), WAITED_ANY } },
 
 	/* Leaves. */
 	{ .name = "put-split", .op = { SWEEP_PUT, SWEEP_KEY_SPLIT, SWEEP_SMALL },
@@ -430,6 +449,12 @@ const struct sweep_scenario sweep_scenarios[] = {
 	AFTER("unborn", prepare_split, SWEEP_PUT, SWEEP_KEY_SPLIT, SWEEP_SMALL, LEAF_UNBORN, 1),
 	AFTER("switched", prepare_split, SWEEP_PUT, SWEEP_KEY_SPLIT, SWEEP_SMALL, LEAF_SWITCHED, 1),
 	AFTER("compact", prepare_compact, SWEEP_PUT, SWEEP_KEY_COMPACT, SWEEP_SMALL, LEAF_BUILT, 1),
+	{ .name = "recover-waited", .op = { SWEEP_RECOVER, 1, 0 }, .prepare = prepare_few,
+	  .deaths = { WAITED(3), WAITED(1), WAITED_ANY,
+		      { { SWEEP_PUT, 3, SWEEP_SMALL }, POINT(WAKE_FLAGGED), 1 } } },
+	{ .name = "recover-waking", .op = { SWEEP_RECOVER, 1, 0 }, .prepare = prepare_few,
+	  .deaths = { WAITED(3), WAITED(1), WAITED_ANY,
+		      { { SWEEP_PUT, 3, SWEEP_SMALL }, POINT(WAKE_CLEARED), 1 } } },
 	{ .name = "recover-several", .op = { SWEEP_RECOVER, 1, 0 }, .prepare = prepare_large,
 	  .deaths = { { { SWEEP_PUT, 3, SWEEP_SMALL }, POINT(WRITE_LINKED), 1 },
 		      { { SWEEP_DEL, 1, 0 }, POINT(RUN_BODY_RETURNED), 1 },

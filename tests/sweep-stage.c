@@ -109,18 +109,19 @@ struct shmkv *sweep_child_attach(struct sweep_world *w)
 	return kv;
 }
 
-void sweep_read_token(struct sweep_world *w, struct shmkv *kv)
+void sweep_read_token(struct sweep_world *w, struct shmkv *kv, const struct sweep_op *op)
 {
-	struct shmkv_value value;
 	const char *key;
 	size_t len;
+	int r;
 
-	if (w->op.kind != SWEEP_CAS)
-		return;
-	key = sweep_key(w->op.key, &len);
-	/* Too small a buffer gives no token. */
-	static uint8_t buf[SWEEP_VALUE_MAX];
-	SWEEP_WANT(w, shmkv_get(kv, key, len, buf, sizeof(buf), &value, &w->token), 0);
+	key = sweep_key(op->key, &len);
+	if (op->kind == SWEEP_WAIT_ANY) {
+		SWEEP_WANT(w, shmkv_state(kv, &w->token), 0);
+	} else if (op->kind == SWEEP_CAS || op->kind == SWEEP_WAIT) {
+		r = shmkv_wait(kv, key, len, 0, 0, &w->token);
+		SWEEP_WANT(w, r, w->model[op->key].kind == SWEEP_ABSENT ? -ETIMEDOUT : 0);
+	}
 }
 
 struct sweep_op sweep_resolved(struct sweep_op op)
@@ -174,6 +175,7 @@ static void haunt(struct sweep_world *w, const void *arg, uint32_t n, int ready,
 		s->thread_death(w, kv);
 		return;
 	}
+	sweep_read_token(w, kv, &op);
 	skv_fault_arm(&w->board->haunt, death->point, death->nth, SKV_FAULT_KILL, NULL, NULL);
 	sweep_run_op(w, &kv, &op, w->haunt_value[n]);
 }

@@ -34,8 +34,8 @@ void sweep_want_exited(struct sweep_world *w, int status, const char *who);
 
 struct shmkv *sweep_child_attach(struct sweep_world *w);
 
-/* The token that a compare-and-swap will need. */
-void sweep_read_token(struct sweep_world *w, struct shmkv *kv);
+/* The token that the operation shall take for the newest. */
+void sweep_read_token(struct sweep_world *w, struct shmkv *kv, const struct sweep_op *op);
 
 /* With the key that the name of a key stands for. */
 struct sweep_op sweep_resolved(struct sweep_op op);

@@ -432,6 +432,7 @@ int sweep_run_op(struct sweep_world *w, struct shmkv **kv, const struct sweep_op
 	size_t len = keys[op->key].len, n;
 	struct shmkv_recovery report = { .size = sizeof(report) };
 	struct shmkv_value got;
+	int r;
 
 	switch (op->kind) {
 	case SWEEP_VIEW:
@@ -481,6 +482,12 @@ int sweep_run_op(struct sweep_world *w, struct shmkv **kv, const struct sweep_op
 		return shmkv_persist(*kv, key, len);
 	case SWEEP_EXPIRE:
 		return shmkv_expire(*kv, 0, NULL);
+	case SWEEP_WAIT:
+		return shmkv_wait(*kv, key, len, w->token, shmkv_deadline_in(1), NULL);
+	case SWEEP_WAIT_ANY:
+		/* Whether something changed meanwhile does not matter: it comes back. */
+		r = shmkv_wait_any(*kv, w->token, shmkv_deadline_in(1), NULL);
+		return r == -ETIMEDOUT ? 0 : r;
 	}
 	return -EINVAL;
 }
@@ -545,6 +552,9 @@ int sweep_model_op(struct sweep_world *w, const struct sweep_op *op, struct swee
 		*now = value;
 		now->ends = true;
 		return 0;
+	case SWEEP_WAIT:
+		/* It waits for the key to change from what it was, or from absence. */
+		return (w->was_absent ? !present : present && token_is_current) ? -ETIMEDOUT : 0;
 	case SWEEP_CLEAR:
 		for (i = 0; i < SWEEP_KEYS; i++)
 			w->model[i].kind = SWEEP_ABSENT;

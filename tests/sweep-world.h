@@ -14,6 +14,7 @@
 #include "base/fault.h"
 
 #include <shmkv/inspect.h>
+#include <shmkv/wait.h>
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -75,6 +76,8 @@ enum sweep_op_kind {
 	SWEEP_TOUCH,   /* for SWEEP_TTL */
 	SWEEP_PERSIST,
 	SWEEP_EXPIRE,
+	SWEEP_WAIT,     /* a moment, for the key to change */
+	SWEEP_WAIT_ANY, /* a moment, for any key to change */
 };
 
 /* Longer than any case, in milliseconds; and what a key may have had before. */
@@ -130,7 +133,8 @@ struct sweep_world {
 	uint32_t deaths;  /* each may make the count wrong by one */
 	bool timed;       /* the boot clock stands still and is moved by sweep_lapse */
 	uint32_t unswept; /* at most so many expired keys are still there */
-	uint64_t token;   /* for CAS */
+	uint64_t token;   /* for CAS and WAIT */
+	bool was_absent;  /* what a WAIT of the victim has seen */
 	struct sweep_op op; /* the victim's */
 	struct sweep_value value;
 	struct sweep_value haunt_value[4], tenant_value[160];
@@ -200,6 +204,7 @@ int sweep_model_op(struct sweep_world *w, const struct sweep_op *op, struct swee
 static inline bool sweep_op_has_key(enum sweep_op_kind kind)
 {
 	return kind <= SWEEP_VIEW_REPLACE || kind == SWEEP_GET || kind == SWEEP_VIEW ||
+	       kind == SWEEP_WAIT ||
 	       (kind >= SWEEP_PUT_TTL && kind <= SWEEP_PERSIST);
 }
 

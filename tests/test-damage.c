@@ -231,7 +231,9 @@ static uint64_t pick_off(const struct skv_copy *copy, uint64_t *state)
 	const struct skv_superblock *h = &copy->header;
 	uint64_t r = skv_random(state), page;
 
-	switch (r % 10) {
+	switch (r % 11) {
+	case 10: /* who waits */
+		return h->wait_off + (r >> 8) % SKV_PAGE;
 	case 0: /* the words that move: root, watermarks, hints, directory bits */
 		return 512 + (r >> 8) % (SKV_PAGE - 512);
 	case 1:

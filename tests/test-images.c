@@ -104,7 +104,7 @@ static void victim(struct sweep_world *w, const void *arg, uint32_t n, int ready
 	(void)n;
 	if (!starts) {
 		kv = sweep_child_attach(w);
-		sweep_read_token(w, kv);
+		sweep_read_token(w, kv, &w->op);
 	}
 	sweep_actor_ready(ready, go);
 	if (starts) {

@@ -227,7 +227,8 @@ static void other_headers_are_refused_and_left_alone(void)
 	} fields[] = {
 		HEADER_FIELD(magic),	     HEADER_FIELD(format_version),
 		HEADER_FIELD(geometry_mark), HEADER_FIELD(segment_bytes),
-		HEADER_FIELD(max_bytes),     HEADER_FIELD(process_off),
+		HEADER_FIELD(max_bytes),     HEADER_FIELD(wait_off),
+		HEADER_FIELD(process_off),
 		HEADER_FIELD(context_off),   HEADER_FIELD(class_off),
 		HEADER_FIELD(dir_off),	     HEADER_FIELD(cell_off),
 		HEADER_FIELD(bitmap_off),    HEADER_FIELD(summary_off),

@@ -184,7 +184,8 @@ static void plan_lays_tables_out_in_order_and_within_max_bytes(void)
 		};
 
 		CHECK_EQ(g.max_bytes, sizes[i]);
-		CHECK_EQ(g.process_off, SKV_PAGE);
+		CHECK_EQ(g.wait_off, SKV_PAGE);
+		CHECK_EQ(g.process_off, 2 * SKV_PAGE);
 		for (size_t t = 0; t < 7; t++) {
 			CHECK_EQ(offs[t] % SKV_PAGE, 0);
 			CHECK(ends[t] <= (t == 6 ? g.chunk_off : offs[t + 1]));
@@ -304,10 +305,10 @@ static void segment_appears_whole_under_its_name(void)
 	CHECK_STR(region.name, name);
 	CHECK_EQ(listed(name), 1);
 
-	/* Sparse: the superblock, the processes, one page of contexts and one of classes. */
+	/* Sparse: the superblock, the futex words, the processes, one page of contexts and one of classes. */
 	CHECK_EQ(stat(path, &st), 0);
 	CHECK_EQ(st.st_size, geo.segment_bytes);
-	CHECK_EQ(st.st_blocks * 512, 5 * SKV_PAGE);
+	CHECK_EQ(st.st_blocks * 512, 6 * SKV_PAGE);
 
 	CHECK_EQ(skv_region_attach(name, false, &other), 0);
 	CHECK_EQ(skv_region_attach(name, true, &reader), 0);
@@ -592,6 +593,7 @@ static void every_field_of_the_header_is_checked(void)
 		FIELD(geometry_mark, -EPROTONOSUPPORT),
 		FIELD(segment_bytes, -EBADMSG),
 		FIELD(max_bytes, -EBADMSG),
+		FIELD(wait_off, -EBADMSG),
 		FIELD(process_off, -EBADMSG),
 		FIELD(context_off, -EBADMSG),
 		FIELD(class_off, -EBADMSG),
@@ -1130,7 +1132,7 @@ static void unlinked_segment_goes_on_for_its_users(void)
 	CHECK(old.ino != young.ino);
 	CHECK_EQ(skv_region_reserve(&old, old.geo.chunk_off, SKV_CHUNK_BYTES), 0);
 	memset(old.base + old.geo.chunk_off, 1, SKV_CHUNK_BYTES);
-	CHECK_EQ(blocks_of(&young), 5 * SKV_PAGE);
+	CHECK_EQ(blocks_of(&young), 6 * SKV_PAGE);
 	/* The name leads to another file now: it does not stand in for the lost descriptor. */
 	close(old.map_fd);
 	old.map_fd = -1;

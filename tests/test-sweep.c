@@ -92,6 +92,9 @@ static bool recovery_passes(unsigned int point)
 	case SKV_FAULT_REAP_OLD:
 	case SKV_FAULT_REAP_REBUILD:
 	case SKV_FAULT_REAP_CHUNKS:
+	case SKV_FAULT_REAP_CREDIT:
+	case SKV_FAULT_WAKE_FLAGGED:
+	case SKV_FAULT_WAKE_CLEARED:
 	case SKV_FAULT_REAP_FREED:
 	case SKV_FAULT_REAP_DONE:
 	case SKV_FAULT_RECOVER_CHUNK:

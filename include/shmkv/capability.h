@@ -26,6 +26,7 @@ extern "C" {
 #define SHMKV_CAN_SNAPSHOT ((uint64_t)1 << 3) /* shmkv_snapshot */
 #define SHMKV_CAN_EXPIRE ((uint64_t)1 << 4) /* keys with a time to live: expiry.h */
 #define SHMKV_CAN_VIEW ((uint64_t)1 << 5)   /* views: view.h */
+#define SHMKV_CAN_WAIT ((uint64_t)1 << 6)   /* sleeping until something changes: wait.h */
 
 /*
  * shmkv_capabilities - what can be done with this map

@@ -39,6 +39,9 @@
  *  -ENOSPC            the segment, or the file system under it, is full
  *  -EXFULL            too many keys share one hash prefix: a broken or hostile key set
  *  -EAGAIN            too many conflicts with other writers; try again
+ *  -ETIMEDOUT         the deadline of a wait is over, nothing has changed
+ *  -EINTR             a signal handler ran during a wait; wait again
+ *  -ECANCELED         the waits of this handle were cancelled
  *  -EROFS             the handle is read-only
  *  -EACCES            the segment's permissions do not allow this
  *  -EBADF             the handle is closed or was never one

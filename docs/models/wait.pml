@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * wait: who sleeps until something changes, who changes it, and who dies in between.
+ *
+ * Covers shm/wait.c, W1 to W6 and C1 to C6, the credit that a reaper gives for the dead, and
+ * cancelling. Two keys that share a word, one word for any change, which is also the
+ * gate. A futex is what the kernel says it is: comparing and queueing are one step, waking
+ * takes everybody off the queue. Nobody wakes by himself: the slice is left out, unless SLICE
+ * says otherwise, so that what is shown does not rest on it.
+ *
+ * Memory. The count of a change is an ordinary store: it waits in a buffer (PEND) until the buffer
+ * is drained, which can be at any time and is at every locked instruction and fence: total
+ * store order, as on x86-64. All other stores are locked instructions there.
+ *
+ * T0..T2 are waiters: 1 and 2 wait for that key, 3 for any change. Each waits again after
+ * each answer. R0 and R1 are the scripts of two changers, a digit for each change of that key.
+ * Bit p of DIES says that changer p may die between any two shared accesses; a reaper
+ * then does what skv_wait_credit does, and with REAPERS=2 a mortal one comes before it. Bit p
+ * of STOPS says that changer p may stop for ever. With CANCEL somebody cancels waiter 0.
+ *
+ * When everything has come to rest, nobody sleeps who has not seen the last change: of its key, or,
+ * of waiters for any, of all that were made; and nobody sleeps who was cancelled.
+ * Controls, each must fail:
+ *   LATE_FLAG    the flag after the second look
+ *   NO_LOOK      no second look
+ *   LATE_GATE    the gate after the second look
+ *   EARLY_WAKE   the look for waiters before the change
+ *   NO_FENCE     the look for waiters while the count is still in the buffer
+ *   EARLY_COUNT  the count before the change, which would be its fence
+ *   NO_STEP      the flag goes, the sequence stays
+ *   WAKE_ONE     one waiter is woken for each flag
+ *   NO_CREDIT    the reaper counts nothing
+ *   NO_ROUSE     the reaper wakes only the word that the dead one names
+ *   NO_WAKING    the reaper wakes only words that have a flag
+ *   STOPS        without SLICE: somebody stopped behind the flag; here the slice is needed
+ *   LATE_CANCEL  the cancellation after the wake
+ */
+
+#ifndef T0
+#define T0 0
+#endif
+#ifndef T1
+#define T1 0
+#endif
+#ifndef T2
+#define T2 0
+#endif
+#ifndef R0
+#define R0 0
+#endif
+#ifndef R1
+#define R1 0
+#endif
+#ifndef DIES
+#define DIES 0
+#endif
+#ifndef STOPS
+#define STOPS 0
+#endif
+#ifndef REAPERS
+#define REAPERS 1
+#endif
+
+#define ANY 1 /* the word of this number; that of the keys is 0 */
+
+byte key[2], commits;          /* commits: ghost, changes made */
+byte count, pend[2];           /* the sum that waiters see; stores that it lacks */
+byte seq[2]; bit flag[2], keys;
+byte asleep[3];                /* word + 1 */
+byte waking[3];                /* of the changers, and of the mortal reaper: word + 1 */
+bit dead[3], over[2], reaped, cancelled;
+byte saw[3], knows[3];         /* ghosts: what a waiter's last answer was, and what it then found */
+
+#define DIE if :: mortal -> goto died :: skip fi; if :: stops -> goto stopped :: skip fi;
+
+inline wake(w)
+{
+	d_step {
+#ifdef WAKE_ONE
+		if
+		:: asleep[0] == w + 1 -> asleep[0] = 0
+		:: else ->
+			if
+			:: asleep[1] == w + 1 -> asleep[1] = 0
+			:: else -> if :: asleep[2] == w + 1 -> asleep[2] = 0 :: else fi
+			fi
+		fi
+#else
+		if :: asleep[0] == w + 1 -> asleep[0] = 0 :: else fi;
+		if :: asleep[1] == w + 1 -> asleep[1] = 0 :: else fi;
+		if :: asleep[2] == w + 1 -> asleep[2] = 0 :: else fi
+#endif
+	}
+}
+
+/* word_wake: C4 to C6. @me: whose context names the word; 3 for none */
+inline word_wake(w, me)
+{
+	d_step { q = seq[w]; f = flag[w]; k = keys };
+	if
+	:: f ->
+		if
+		:: me < 3 -> DIE waking[me] = w + 1
+		:: else
+		fi;
+		DIE
+		done = 0;
+		do
+		:: done -> break
+		:: !done && !f -> break
+		:: !done && f ->
+			d_step {
+				if
+				:: seq[w] == q && flag[w] == f && (w != ANY || keys == k) ->
+#ifndef NO_STEP
+					seq[w] = q + 1;
+#endif
+					flag[w] = 0;
+					done = 1
+				:: else -> q = seq[w]; f = flag[w]; k = keys
+				fi
+			}
+		od;
+		if
+		:: done ->
+			DIE
+			wake(w);
+			DIE
+			if
+			:: me < 3 -> waking[me] = 0
+			:: else
+			fi
+		:: else
+		fi
+	:: else
+	fi;
+	d_step { q = 0; f = 0; k = 0; done = 0 }
+}
+
+/* skv_wait_committed */
+inline look_for_waiters(me)
+{
+	d_step { gk = keys; gw = flag[ANY] };
+	if
+	:: gk -> word_wake(0, me)
+	:: else
+	fi;
+	if
+	:: gw -> word_wake(ANY, me)
+	:: else
+	fi;
+	d_step { gk = 0; gw = 0 }
+}
+
+/* A locked instruction or a fence: the buffer is empty behind it. */
+#define DRAINED(p) (pend[p] == 0)
+
+proctype Buffer(byte p)
+{
+end:
+	do
+	:: pend[p] > 0 -> d_step { count++; pend[p]-- }
+	od
+}
+
+proctype Changer(byte me; int script; bit mortal; bit stops)
+{
+	byte q; bit f, k, done, gk, gw;
+
+	do
+	:: script == 0 -> break
+	:: script != 0 ->
+		DIE
+#ifdef EARLY_WAKE
+		look_for_waiters(me);
+#endif
+#ifdef EARLY_COUNT
+		pend[me]++;
+#endif
+		/* C1 */
+		atomic { DRAINED(me); key[script % 10 - 1]++; commits++; script = script / 10 };
+#ifndef EARLY_COUNT
+		DIE
+		/* C2 */
+		pend[me]++;
+#ifndef NO_FENCE
+		DRAINED(me);
+#endif
+#endif
+		DIE
+#ifndef EARLY_WAKE
+		look_for_waiters(me)
+#endif
+	od;
+	goto done_;
+died:
+	dead[me] = 1;
+	goto done_;
+stopped:
+	skip;
+done_:
+	over[me] = 1
+}
+
+#define STATE(role) (role == 3 -> count : key[role - 1])
+
+proctype Waiter(byte me; byte role)
+{
+	byte seen, now, q, w; bit k;
+
+	if
+	:: role == 0 -> goto gone
+	:: role == 3 -> w = ANY
+	:: else
+	fi;
+	do
+	:: true ->
+		/* W1 */
+		if
+		:: cancelled && me == 0 -> goto gone
+		:: else
+		fi;
+		now = STATE(role);
+		if
+		:: now != seen -> goto changed
+		:: else
+		fi;
+#ifdef NO_LOOK
+#define SECOND_LOOK
+#else
+#define SECOND_LOOK now = STATE(role); if :: now != seen -> goto changed :: else fi;
+#endif
+#ifdef LATE_FLAG
+		SECOND_LOOK
+#endif
+#ifndef LATE_GATE
+		/* W2 */
+		if
+		:: role != 3 -> keys = 1
+		:: else
+		fi;
+#endif
+		/* W3 */
+		d_step { flag[w] = 1; q = seq[w]; k = keys };
+#ifndef LATE_FLAG
+		/* W4 */
+		SECOND_LOOK
+#endif
+#ifdef LATE_GATE
+		if
+		:: role != 3 -> keys = 1
+		:: else
+		fi;
+#endif
+		/* W5 */
+		if
+		:: cancelled && me == 0 -> goto gone
+		:: else
+		fi;
+		/* W6 */
+		d_step {
+			if
+			:: seq[w] == q && flag[w] && (w != ANY || keys == k) -> asleep[me] = w + 1
+			:: else
+			fi
+		};
+		asleep[me] == 0;
+		goto again;
+changed:
+		saw[me] = now;
+		seen = now;
+		/* The caller looks at what is there now. */
+		knows[me] = commits;
+again:
+		atomic { now = 0; q = 0; k = 0 }
+	od;
+gone:
+	skip
+}
+
+/* What settle_context does for the waiters of whoever died: a changer, or the reaper before. */
+proctype Reaper(byte me; bit mortal)
+{
+	byte q, p; bit f, k, done, stops;
+
+	over[0] && over[1] && (dead[0] || dead[1]) && (me == 2 || REAPERS == 1 || reaped);
+	do
+	:: p == 3 -> break
+	:: p < 3 && !dead[p] -> p++
+	:: p < 3 && dead[p] ->
+		DIE
+#ifndef NO_CREDIT
+		count++;
+#endif
+		DIE
+#ifndef NO_WAKING
+		if
+		:: waking[p] > 0 -> q = waking[p] - 1; wake(q); q = 0
+		:: else
+		fi;
+		DIE
+#endif
+#ifndef NO_ROUSE
+		if
+		:: keys -> word_wake(0, me)
+		:: else
+		fi;
+		word_wake(ANY, me);
+#endif
+		p++
+	od;
+	goto gone;
+died:
+	dead[me] = 1;
+stopped:
+gone:
+	reaped = 1
+}
+
+proctype Canceller()
+{
+	byte q; bit f, k, done, mortal, stops;
+
+#ifndef LATE_CANCEL
+	cancelled = 1;
+#endif
+	if
+	:: keys -> word_wake(0, 3)
+	:: else
+	fi;
+	word_wake(ANY, 3);
+#ifdef LATE_CANCEL
+	cancelled = 1;
+#endif
+died:
+stopped:
+	skip
+}
+
+#define RESTED(me, role) (asleep[me] == 0 || ((role == 3 -> knows[me] == commits : saw[me] == key[role - 1]) && !(cancelled && me == 0)))
+
+/* Everything has come to rest. */
+proctype Check()
+{
+	timeout;
+#ifdef SLICE
+	atomic { asleep[0] = 0; asleep[1] = 0; asleep[2] = 0 };
+	timeout;
+#endif
+	assert(RESTED(0, T0));
+	assert(RESTED(1, T1));
+	assert(RESTED(2, T2))
+}
+
+init {
+	atomic {
+		run Buffer(0);
+		run Buffer(1);
+		run Waiter(0, T0);
+		run Waiter(1, T1);
+		run Waiter(2, T2);
+		run Changer(0, R0, DIES % 2, STOPS % 2);
+		run Changer(1, R1, (DIES / 2) % 2, (STOPS / 2) % 2);
+#if DIES > 0
+		run Reaper(3, 0);
+#if REAPERS > 1
+		run Reaper(2, 1);
+#endif
+#endif
+#ifdef CANCEL
+		run Canceller();
+#endif
+		run Check()
+	}
+}

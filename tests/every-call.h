@@ -11,7 +11,9 @@
 
 #include <shmkv/expiry.h>
 #include <shmkv/view.h>
+#include <shmkv/wait.h>
 
+#include <errno.h>
 #include <stdlib.h>
 
 /* Every call with a key; all but the key is right. They share their signature here. */
@@ -80,6 +82,14 @@ static int call_view(struct shmkv *kv, const void *key, size_t key_len)
 	return r < 0 ? r : shmkv_view_end(&view);
 }
 
+/* Absent is what it has seen, and there is no time to wait for anything else. */
+static int call_wait(struct shmkv *kv, const void *key, size_t key_len)
+{
+	int r = shmkv_wait(kv, key, key_len, 0, 0, &out_uint);
+
+	return r == -ETIMEDOUT ? -ENOENT : r;
+}
+
 static const struct call calls[] = {
 	{ "put", call_put, true },
 	{ "add", call_add, true },
@@ -107,6 +117,7 @@ static const struct call calls[] = {
 	{ "persist", call_persist, true },
 	{ "ttl", call_ttl, false },
 	{ "view", call_view, true },
+	{ "wait", call_wait, false },
 };
 
 static inline void call_must_give(const struct call *call, struct shmkv *kv, const void *key,
@@ -147,6 +158,10 @@ static inline void keyless_must_give(struct shmkv *kv, int expected_read, int ex
 	CHECK_EQ(shmkv_scan_begin(kv, 0, &scan), expected_read);
 	CHECK((expected_read == 0) == (scan != NULL));
 	shmkv_scan_end(scan);
+	CHECK_EQ(shmkv_state(kv, &out_uint), expected_read);
+	CHECK_EQ(shmkv_wait_any(kv, UINT64_MAX, 0, &out_uint), expected_read);
+	CHECK_EQ(shmkv_wait_cancel(kv), expected_read);
+	CHECK_EQ(shmkv_wait_resume(kv), expected_read);
 	CHECK_EQ(shmkv_info(kv, &info), expected_read);
 	CHECK_EQ(shmkv_stats(kv, &stats), expected_read);
 	CHECK_EQ(shmkv_memory(kv, &memory), expected_read);

@@ -8,6 +8,7 @@
 #include <shmkv/inspect.h>
 #include <shmkv/shmkv.h>
 #include <shmkv/view.h>
+#include <shmkv/wait.h>
 
 #include <errno.h>
 #include <float.h>
@@ -2497,6 +2498,52 @@ static void step(struct history *h)
 			model_unset(h, &h->entries[i]);
 		break;
 	}
+}
+
+/* What needs no second participant; test-wait.c has the rest. */
+void skv_conformance_wait(const struct skv_conformance *engine)
+{
+	struct fixture f = fixture_new(engine);
+	uint64_t token = 7, now = 7, state = 7, later = 7;
+
+	if (!(f.can & SHMKV_CAN_WAIT)) {
+		CHECK_EQ(shmkv_wait(f.kv, KEY("k"), 1, 0, &now), -EOPNOTSUPP);
+		CHECK_EQ(shmkv_wait_any(f.kv, 0, 0, &now), -EOPNOTSUPP);
+		CHECK_EQ(shmkv_state(f.kv, &now), -EOPNOTSUPP);
+		CHECK_EQ(shmkv_wait_cancel(f.kv), -EOPNOTSUPP);
+		CHECK_EQ(shmkv_wait_resume(f.kv), -EOPNOTSUPP);
+		CHECK_EQ(now, 7);
+		fixture_free(&f);
+		return;
+	}
+	CHECK_EQ(shmkv_wait(f.kv, KEY("k"), 0, 0, &now), -ETIMEDOUT);
+	CHECK_EQ(now, 7);
+	CHECK_EQ(shmkv_wait(f.kv, KEY("k"), 1, SHMKV_NO_DEADLINE, &now), 0);
+	CHECK_EQ(now, 0);
+	CHECK_EQ(shmkv_state(f.kv, &state), 0);
+	CHECK_EQ(shmkv_wait_any(f.kv, state, shmkv_deadline_in(1), NULL), -ETIMEDOUT);
+
+	CHECK_EQ(shmkv_put(f.kv, KEY("k"), shmkv_int(1), &token), 0);
+	CHECK_EQ(shmkv_wait(f.kv, KEY("k"), 0, SHMKV_NO_DEADLINE, &now), 0);
+	CHECK_EQ(now, token);
+	CHECK_EQ(shmkv_wait(f.kv, KEY("k"), token, shmkv_deadline_in(1), NULL), -ETIMEDOUT);
+	CHECK_EQ(shmkv_wait_any(f.kv, state, SHMKV_NO_DEADLINE, &later), 0);
+	CHECK(later != state);
+	CHECK_EQ(shmkv_wait_any(f.kv, later, 0, NULL), -ETIMEDOUT);
+	CHECK_EQ(shmkv_del(f.kv, KEY("k")), 0);
+	CHECK_EQ(shmkv_wait(f.kv, KEY("k"), token, 0, &now), 0);
+	CHECK_EQ(now, 0);
+
+	CHECK_EQ(shmkv_wait_cancel(f.kv), 0);
+	CHECK_EQ(shmkv_wait(f.kv, KEY("k"), token, SHMKV_NO_DEADLINE, &now), -ECANCELED);
+	CHECK_EQ(shmkv_wait_any(f.kv, 0, SHMKV_NO_DEADLINE, &now), -ECANCELED);
+	CHECK_EQ(shmkv_wait_resume(f.kv), 0);
+	CHECK_EQ(shmkv_wait_any(f.kv, later, 0, NULL), 0);
+
+	CHECK_EQ(shmkv_wait(f.kv, "k", 0, 0, 0, NULL), -EMSGSIZE);
+	CHECK_EQ(shmkv_wait(f.kv, NULL, 1, 0, 0, NULL), -EINVAL);
+	CHECK_EQ(shmkv_state(f.kv, NULL), -EINVAL);
+	fixture_free(&f);
 }
 
 void skv_conformance_differential(const struct skv_conformance *engine)

@@ -75,6 +75,7 @@ struct skv_conformance {
 	X(scan_resume, "a scan can be taken over by its cursor", 60)                         \
 	X(ttl, "each call keeps the time to live or sets it", 10)                            \
 	X(expired, "an expired key is absent for every call", 30)                            \
+	X(wait, "a wait answers when the state is another, and at its deadline", 10)          \
 	X(threads, "threads share a handle", 60)                                             \
 	X(inspect, "info and check agree with the content", 20)                              \
 	X(views, "a view keeps its value, whatever becomes of the key", 10)                  \

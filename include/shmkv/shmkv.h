@@ -22,7 +22,7 @@
  * DEATH. "If the caller dies half-way" a call has happened entirely or not at all; other
  * processes never see a part of it.
  *
- * PROGRESS. No call waits for another process. Calls are lock-free; a reader that loses
+ * PROGRESS. No call waits for another process but those of wait.h. Calls are lock-free; a reader that loses
  * to writers too often gives up with -EAGAIN instead of looping for ever.
  *
  *  code               meaning, and what to do

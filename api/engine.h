@@ -165,6 +165,10 @@ struct skv_engine {
 	int (*state)(void *map, uint64_t *ret_state);
 	int (*wait_any)(void *map, uint64_t state, uint64_t deadline_ns, uint64_t *ret_state);
 	int (*wait_cancel)(void *map, bool cancelled);
+	int (*poll_open)(void *map, int *ret_fd);
+	/* @key NULL: any change, and @seen a state. */
+	int (*poll)(void *map, int fd, const struct skv_key *key, uint64_t seen,
+		    uint64_t *ret_state);
 
 	int (*info)(void *map, struct shmkv_info *info); /* a whole structure, name filled by api */
 	/* Whole structures of ours, sizes set, everything else zero. */

@@ -63,6 +63,52 @@ int shmkv_wait_any(struct shmkv *kv, uint64_t state_seen, uint64_t deadline_ns,
 	return r;
 }
 
+int shmkv_poll_open(struct shmkv *kv, int *ret_fd)
+{
+	int r;
+
+	if (!ret_fd)
+		return -EINVAL;
+	r = skv_handle_check(kv);
+	if (r < 0)
+		return r;
+	return kv->engine->poll_open ? kv->engine->poll_open(kv->map, ret_fd) : -EOPNOTSUPP;
+}
+
+static int poll_state(struct shmkv *kv, int fd, const struct skv_key *key, uint64_t seen,
+		      uint64_t *ret_state)
+{
+	uint64_t state;
+	int r;
+
+	if (!kv->engine->poll)
+		return -EOPNOTSUPP;
+	r = kv->engine->poll(kv->map, fd, key, seen, &state);
+	if (r == 0 && ret_state)
+		*ret_state = state;
+	return r;
+}
+
+int shmkv_poll(struct shmkv *kv, int fd, const void *key, size_t key_len, uint64_t token_seen,
+	       uint64_t *ret_token)
+{
+	struct skv_key k;
+	int r;
+
+	r = skv_handle_check(kv);
+	if (r < 0)
+		return r;
+	r = skv_handle_key(key, key_len, &k);
+	return r < 0 ? r : poll_state(kv, fd, &k, token_seen, ret_token);
+}
+
+int shmkv_poll_any(struct shmkv *kv, int fd, uint64_t state_seen, uint64_t *ret_state)
+{
+	int r = skv_handle_check(kv);
+
+	return r < 0 ? r : poll_state(kv, fd, NULL, state_seen, ret_state);
+}
+
 static int set_cancelled(struct shmkv *kv, bool cancelled)
 {
 	int r;

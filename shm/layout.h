@@ -206,6 +206,7 @@ struct skv_bitmap {
 /* Futex word: sequence 29 | three flags. See shm/wait.c. */
 #define SKV_WAIT_WAITERS 1u /* somebody may sleep on this word */
 #define SKV_WAIT_KEYS 2u    /* wait_any only: some word of the table may have waiters */
+#define SKV_WAIT_POLLERS 4u /* somebody may poll a descriptor for this word */
 #define SKV_WAIT_STEP 8u
 
 /* ---- participants ----------------------------------------------------------------- */

@@ -120,3 +120,17 @@ void skv_region_close_fds(struct skv_region *region)
 	region->aux_fd = -1;
 	region->map_fd = -1;
 }
+
+int skv_region_ring(struct skv_region *region)
+{
+	int fd = skv_region_fd(region);
+
+	if (fd < 0)
+		return fd;
+	/* Memory for a byte that has it: a modification to inotify, and asks for no permission but
+	 * that of the descriptor. File systems that cannot do it can set times. */
+	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)region->geo.wait_off, 1) == 0 ||
+	    futimens(fd, NULL) == 0)
+		return 0;
+	return skv_region_code(errno);
+}

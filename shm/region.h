@@ -86,6 +86,14 @@ int skv_region_reserve(struct skv_region *region, uint64_t off, uint64_t len);
  */
 int skv_region_fd(struct skv_region *region);
 
+/*
+ * skv_region_ring - let every inotify watch on the file know
+ *
+ * By descriptor and without a change of the file; see shm/poll.c. Returns 0, or a negative code
+ * when there is no way to the file any more.
+ */
+int skv_region_ring(struct skv_region *region);
+
 int skv_region_unlink(const char *name);
 int skv_region_list(int (*fn)(const char *name, void *arg), void *arg);
 

@@ -5,6 +5,7 @@
 #include "shm/evict.h"
 #include "shm/inspect.h"
 #include "shm/pin.h"
+#include "shm/poll.h"
 #include "shm/recover.h"
 #include "shm/roster.h"
 #include "shm/scan.h"
@@ -502,6 +503,17 @@ static int store_wait_cancel(void *map, bool cancelled)
 	return 0;
 }
 
+static int store_poll_open(void *map, int *ret_fd)
+{
+	return skv_poll_open(map, ret_fd);
+}
+
+static int store_poll(void *map, int fd, const struct skv_key *key, uint64_t seen,
+		      uint64_t *ret_state)
+{
+	return skv_poll(map, fd, key, seen, ret_state);
+}
+
 static int store_info(void *map, struct shmkv_info *info)
 {
 	return skv_inspect_info(map, info);
@@ -607,6 +619,8 @@ const struct skv_engine skv_engine_shm = {
 	.state = store_state,
 	.wait_any = store_wait_any,
 	.wait_cancel = store_wait_cancel,
+	.poll_open = store_poll_open,
+	.poll = store_poll,
 	.info = store_info,
 	.stats = store_stats,
 	.memory = store_memory,

@@ -29,6 +29,12 @@
  *
  *     KEYS, in the gate: set by the first who ever waits for a key, never cleared
  *
+ *            poller: a step and the flag [CAS]
+ *     n ────────────────────────────────► n + 1 | POLLERS ──► again with each poll: a step
+ *     ▲                                       │
+ *     └───────────────────────────────────────┘
+ *       changer, reaper: rings, then takes away the flag that it rang for [CAS]
+ *
  * State. Of a key: its token, or 0 while it is absent. Of the map: the sum of the changes
  * that every context has counted, and of the credits that reapers gave for the dead. Every
  * term only grows, so two equal sums mean that no term has changed between the two looks
@@ -43,11 +49,23 @@
  *  W6  FUTEX_WAIT for the value of W3             C6  FUTEX_WAKE, everybody
  *      at most a slice; from W1 again
  *
+ * Polling, for programs that wait in poll(2), with C5p before C5 in place of C5 and C6
+ *  P1  empty the descriptor                       C5p ring: every inotify watch of the file;
+ *  P2  look; key: KEYS into the gate                  then POLLERS away, [CAS] against the
+ *  P3  a step and POLLERS, full fence                 word as it was before the ring
+ *  P4  look again: not the state seen? done
+ *      else poll(2): readable since C5p, if there was one since P1
+ *
  * No wake-up is lost. If C3 or C4 finds no flag, it comes before W2 or W3 in the order of the
  * full fences, so C1 and C2 come before W4, which sees them. If C4 finds the flag, C5
  * changes the word or finds it changed by somebody who wakes everybody: either W6 finds
  * another value, or it sleeps before C6. So the slice is not needed while nobody dies or
  * stops (docs/models/wait.pml).
+ *
+ * Pollers have no slice, so nothing may hang on somebody who stopped behind the flag: the ring
+ * comes first, and stays in the descriptor. Who rings and stops then leaves the flag, which
+ * costs the next change one more ring; who wakes up late to take it away finds the step of a
+ * later P3 and leaves that flag alone.
  *
  * No busy loop. Who wakes and has nothing to do has been woken by a change of a key with the same
  * word, once for each time that it has set the flag.
@@ -69,7 +87,8 @@
  * changer came between. Waiters: depend on nobody for longer than a slice.
  *
  * Wrap-around. A sequence of 29 bits comes round while a waiter stands between W3 and W6: it
- * sleeps for a slice, no longer.
+ * sleeps for a slice, no longer. The same while a changer stands behind its ring, and it hits the very
+ * value: a poller is told of the change after the next.
  *
  * Read-only attachers cannot set flags. They look every 1 to 10 ms, and sleep on the word in
  * between, so that they are woken early when somebody else has set the flag.
@@ -77,12 +96,14 @@
  * A process dies, or is stopped                       left                   made good by
  *  waiter: KEYS set, no flag (WAIT_GATE)              a load per change      nobody: for ever
  *  waiter: flag set (WAIT_FLAGGED, WAIT_LOOKED)       a stale flag           the next change
+ *  poller: flag set (POLL_FLAGGED)                    a stale flag           the next change
  *  changer: before C2 (WRITE_LINKED,                  a change not counted,  reaper: credit,
  *  REMOVE_UNLINKED)                                   waiters not woken      wakes all words
  *  changer: before C5 (WRITE_SETTLED,                 waiters not woken      reaper: the same
  *  REMOVE_SETTLED, WAKE_FLAGGED)
  *  changer: before C6 (WAKE_CLEARED)                  waiters not woken, no  reaper: the context
  *                                                     flag                   names the word
+ *  changer: rung, flag stands (WAKE_RUNG)             a stale flag           the next change
  *  canceller, whose waiters die with it               as in the two above    a slice
  *  reaper: credit given (REAP_CREDIT)                 the context is still   next reaper: once
  *                                                     dead                   more
@@ -167,59 +188,74 @@ static uint32_t *word_at(const struct skv_map *map, uint32_t idx)
 	return idx < SKV_WAIT_WORDS ? skv_wait_words(map) + idx : gate_of(map);
 }
 
-/* C4 to C6. @ctx: NULL for a canceller, whose death costs its waiters a slice. */
-static void word_wake(const struct skv_map *map, struct skv_context *ctx, uint32_t idx)
+/* C5 to C6: those who sleep. */
+static void sleepers_wake(const struct skv_map *map, uint32_t idx)
+{
+	uint32_t *word = word_at(map, idx), seen;
+
+	do {
+		seen = skv_load_relaxed_32(word);
+		/* Ends: a failure is another flag, or somebody else who wakes all. */
+		if (!(seen & SKV_WAIT_WAITERS))
+			return;
+		/* [wake.step] */
+	} while (!skv_cas_32(word, seen, (seen + SKV_WAIT_STEP) & ~SKV_WAIT_WAITERS));
+	SKV_FAULT(WAKE_CLEARED);
+	wake_all(word);
+}
+
+/* C5p: those who poll. */
+static void pollers_ring(struct skv_map *map, uint32_t idx)
 {
 	uint32_t *word = word_at(map, idx), seen = skv_load_relaxed_32(word);
 
-	if (!(seen & SKV_WAIT_WAITERS))
+	if (!(seen & SKV_WAIT_POLLERS) || skv_region_ring(&map->region) < 0)
 		return;
-	if (ctx)
-		skv_store_release(&ctx->waking, idx + 1);
+	SKV_FAULT(WAKE_RUNG);
+	/* [ring.clear] only while it is the flag that we have rung for. When another flag or a step
+	 * came between it stays, and the next change rings once more. */
+	skv_cas_32(word, seen, seen & ~SKV_WAIT_POLLERS);
+}
+
+/* From C4 on. */
+static void word_wake(struct skv_map *map, struct skv_context *ctx, uint32_t idx)
+{
+	if (!(skv_load_relaxed_32(word_at(map, idx)) & (SKV_WAIT_WAITERS | SKV_WAIT_POLLERS)))
+		return;
+	skv_store_release(&ctx->waking, idx + 1);
 	SKV_FAULT(WAKE_FLAGGED);
-	/* [wake.step] */
-	while (!skv_cas_32(word, seen, (seen + SKV_WAIT_STEP) & ~SKV_WAIT_WAITERS)) {
-		seen = skv_load_relaxed_32(word);
-		/* Ends: a failure is a flag of the gate, or somebody else who wakes all. */
-		if (!(seen & SKV_WAIT_WAITERS))
-			return;
-	}
-	SKV_FAULT(WAKE_CLEARED);
-	wake_all(word);
-	if (ctx)
-		skv_store_release(&ctx->waking, 0);
+	pollers_ring(map, idx);
+	sleepers_wake(map, idx);
+	skv_store_release(&ctx->waking, 0);
 }
 
 void skv_wait_wake(struct skv_writer *writer, uint32_t gate, struct skv_place place)
 {
 	if (gate & SKV_WAIT_KEYS)
 		word_wake(writer->map, writer->ctx, word_of(place));
-	if (gate & SKV_WAIT_WAITERS)
+	if (gate & (SKV_WAIT_WAITERS | SKV_WAIT_POLLERS))
 		word_wake(writer->map, writer->ctx, SKV_WAIT_WORDS);
 }
 
-/* Everybody, whatever they wait for. */
-static void wake_everybody(const struct skv_map *map, struct skv_context *ctx)
+/* The first word that anybody may wait at. */
+static uint32_t first_word(const struct skv_map *map)
 {
-	uint32_t i = 0;
-
-	if (!(skv_load_relaxed_32(gate_of(map)) & SKV_WAIT_KEYS))
-		i = SKV_WAIT_WORDS;
-	for (; i <= SKV_WAIT_WORDS; i++)
-		word_wake(map, ctx, i);
+	return skv_load_relaxed_32(gate_of(map)) & SKV_WAIT_KEYS ? 0 : SKV_WAIT_WORDS;
 }
 
 void skv_wait_credit(struct skv_writer *writer, const struct skv_context *dead)
 {
-	const struct skv_map *map = writer->map;
+	struct skv_map *map = writer->map;
 	uint64_t waking = skv_load_acquire(&dead->waking);
+	uint32_t i;
 
 	skv_add_seq(&skv_super(map)->wait_credit, 1);
 	SKV_FAULT(REAP_CREDIT);
 	/* It may have died behind C5: the flag is gone and the sleepers are not. */
 	if (waking > 0 && waking <= SKV_WAIT_WORDS + 1)
 		wake_all(word_at(map, (uint32_t)waking - 1));
-	wake_everybody(map, writer->ctx);
+	for (i = first_word(map); i <= SKV_WAIT_WORDS; i++)
+		word_wake(map, writer->ctx, i);
 }
 
 /* ---- states ------------------------------------------------------------------------ */
@@ -306,6 +342,41 @@ static uint32_t announce(struct skv_map *map, const struct subject *subject)
 	return value;
 }
 
+/* P2 and P3. */
+static void announce_poll(struct skv_map *map, const struct subject *subject)
+{
+	uint32_t seen;
+
+	if (subject->key)
+		flag_set(gate_of(map), SKV_WAIT_KEYS);
+	/* Ends: a failure is another flag or somebody's wake. */
+	do
+		seen = skv_load_relaxed_32(subject->word);
+	while (!skv_cas_32(subject->word, seen, (seen + SKV_WAIT_STEP) | SKV_WAIT_POLLERS));
+	/* [wait.flag] */
+	skv_fence_seq();
+	SKV_FAULT(POLL_FLAGGED);
+}
+
+static int poll_for(struct skv_map *map, const struct subject *subject, uint64_t seen,
+		    uint64_t *ret_state)
+{
+	struct look look;
+	int r;
+
+	r = look_at(map, subject, &look);
+	if (r == 0 && look.state == seen) {
+		announce_poll(map, subject);
+		r = look_at(map, subject, &look);
+	}
+	if (r < 0)
+		return r;
+	if (look.state == seen)
+		return -ETIMEDOUT;
+	*ret_state = look.state;
+	return 0;
+}
+
 static int wait_for(struct skv_map *map, const struct subject *subject, uint64_t seen,
 		    uint64_t deadline_ns, uint64_t *ret_state)
 {
@@ -353,26 +424,51 @@ static int wait_for(struct skv_map *map, const struct subject *subject, uint64_t
 	return 0;
 }
 
+static struct subject subject_of(struct skv_map *map, const struct skv_key *key)
+{
+	struct subject subject = { key, gate_of(map) };
+
+	if (key)
+		subject.word = word_at(map, word_of(skv_place_of_hash(
+						    skv_hash(&map->hash, key->data, key->len))));
+	return subject;
+}
+
 int skv_wait_key(struct skv_map *map, const struct skv_key *key, uint64_t seen,
 		 uint64_t deadline_ns, uint64_t *ret_token)
 {
-	struct skv_place place = skv_place_of_hash(skv_hash(&map->hash, key->data, key->len));
-	struct subject subject = { key, word_at(map, word_of(place)) };
+	struct subject subject = subject_of(map, key);
 
 	return wait_for(map, &subject, seen, deadline_ns, ret_token);
 }
 
 int skv_wait_any(struct skv_map *map, uint64_t seen, uint64_t deadline_ns, uint64_t *ret_state)
 {
-	struct subject subject = { NULL, gate_of(map) };
+	struct subject subject = subject_of(map, NULL);
 
 	return wait_for(map, &subject, seen, deadline_ns, ret_state);
+}
+
+int skv_wait_poll_key(struct skv_map *map, const struct skv_key *key, uint64_t seen,
+		      uint64_t *ret_token)
+{
+	struct subject subject = subject_of(map, key);
+
+	return poll_for(map, &subject, seen, ret_token);
+}
+
+int skv_wait_poll_any(struct skv_map *map, uint64_t seen, uint64_t *ret_state)
+{
+	struct subject subject = subject_of(map, NULL);
+
+	return poll_for(map, &subject, seen, ret_state);
 }
 
 void skv_wait_cancel(struct skv_map *map, bool cancelled)
 {
 	int saved = errno;
 	uint64_t seen;
+	uint32_t i;
 
 	/* Each cancellation is a generation of its own. Ends: a failure is another one. */
 	do {
@@ -383,8 +479,8 @@ void skv_wait_cancel(struct skv_map *map, bool cancelled)
 	if (cancelled) {
 		/* [cancel.set] pairs with [wait.flag]. */
 		skv_fence_seq();
-		if (!map->region.read_only)
-			wake_everybody(map, NULL);
+		for (i = first_word(map); !map->region.read_only && i <= SKV_WAIT_WORDS; i++)
+			sleepers_wake(map, i);
 	}
 	errno = saved;
 }

@@ -30,6 +30,16 @@ int skv_wait_key(struct skv_map *map, const struct skv_key *key, uint64_t seen,
 /* The same for the sum of all changes, as skv_wait_state gives it. */
 int skv_wait_any(struct skv_map *map, uint64_t seen, uint64_t deadline_ns, uint64_t *ret_state);
 
+/*
+ * skv_wait_poll_key - leave word that somebody polls, and look
+ *
+ * As skv_wait_key with a deadline that is over; with -ETIMEDOUT the next change rings the bell
+ * (skv_region_ring). Only read-write.
+ */
+int skv_wait_poll_key(struct skv_map *map, const struct skv_key *key, uint64_t seen,
+		      uint64_t *ret_token);
+int skv_wait_poll_any(struct skv_map *map, uint64_t seen, uint64_t *ret_state);
+
 uint64_t skv_wait_state(const struct skv_map *map);
 
 /*
@@ -58,7 +68,7 @@ static inline void skv_wait_committed(struct skv_writer *writer, struct skv_plac
 {
 	uint32_t gate = skv_load_relaxed_32(&skv_super(writer->map)->wait_any);
 
-	if (__builtin_expect(gate & (SKV_WAIT_WAITERS | SKV_WAIT_KEYS), 0))
+	if (__builtin_expect(gate & (SKV_WAIT_WAITERS | SKV_WAIT_POLLERS | SKV_WAIT_KEYS), 0))
 		skv_wait_wake(writer, gate, place);
 }
 

@@ -103,6 +103,52 @@ int shmkv_wait_cancel(struct shmkv *kv);
 /* shmkv_wait_resume - allow waits again; those that were going on end all the same */
 int shmkv_wait_resume(struct shmkv *kv);
 
+/* ---- with poll(2) ------------------------------------------------------------------ */
+
+/*
+ * For programs that wait for many things in one place. The descriptor becomes readable when the
+ * state has changed since the last shmkv_poll or shmkv_poll_any that answered -ETIMEDOUT, and
+ * perhaps without a reason; what to do then is to call it again:
+ *
+ *	while ((r = shmkv_poll(kv, fd, key, key_len, token, &token)) == 0)
+ *		...                      (the key has changed: look at it)
+ *	if (r == -ETIMEDOUT)
+ *		poll(&descriptors, n, timeout);
+ *
+ * Whoever makes the change makes one system call for it, once for each such answer. A
+ * descriptor cannot look by itself: when the one who made the change is stopped before that system call, or is
+ * killed and nobody recovers what it left, the next change tells of both. A key that
+ * expires tells nobody: let poll(2) time out. What a process does about a change that its
+ * own descriptors cannot reach any more (the application closed all of the library's, and
+ * the map has no name) nobody is told either.
+ *
+ * Linux with /proc and inotify, and handles that may write; otherwise -EOPNOTSUPP: let a thread
+ * wait and write to an eventfd, as the manual page shows.
+ */
+
+/*
+ * shmkv_poll_open - a descriptor to poll for reading
+ * @ret_fd: non-blocking, close-on-exec; end it with close(2). Nothing but poll(2), select(2) and
+ *          epoll(7) is for the caller to do with it
+ *
+ * Returns 0, -EOPNOTSUPP, -EMFILE (also when the user has no inotify instance or watch left),
+ * -ENOMEM.
+ */
+int shmkv_poll_open(struct shmkv *kv, int *ret_fd);
+
+/*
+ * shmkv_poll - has the key changed? If not, make the descriptor tell when it does
+ * @fd: from shmkv_poll_open of the same map; one thread at a time
+ *
+ * Returns 0 with the state now, -ETIMEDOUT when nothing has changed, -EINVAL (no such
+ * descriptor), and the codes of a read.
+ */
+int shmkv_poll(struct shmkv *kv, int fd, const void *key, size_t key_len, uint64_t token_seen,
+	       uint64_t *ret_token);
+
+/* shmkv_poll_any - the same for any change; see shmkv_state */
+int shmkv_poll_any(struct shmkv *kv, int fd, uint64_t state_seen, uint64_t *ret_state);
+
 #pragma GCC visibility pop
 
 #ifdef __cplusplus

@@ -12,14 +12,16 @@
  * is drained, which can be at any time and is at every locked instruction and fence: total
  * store order, as on x86-64. All other stores are locked instructions there.
  *
- * T0..T2 are waiters: 1 and 2 wait for that key, 3 for any change. Each waits again after
- * each answer. R0 and R1 are the scripts of two changers, a digit for each change of that key.
+ * T0..T2 are waiters: 1 and 2 wait for that key, 3 for any change, 4 polls for key 1, 5 for any
+ * change. Each waits again after each answer. R0 and R1 are the scripts of two changers, a digit for each change of that key.
  * Bit p of DIES says that changer p may die between any two shared accesses; a reaper
  * then does what skv_wait_credit does, and with REAPERS=2 a mortal one comes before it. Bit p
  * of STOPS says that changer p may stop for ever. With CANCEL somebody cancels waiter 0.
  *
- * When everything has come to rest, nobody sleeps who has not seen the last change: of its key, or,
- * of waiters for any, of all that were made; and nobody sleeps who was cancelled.
+ * Rows with pollers say POLLS; without it there are no bells. When everything has come to rest,
+ * nobody sleeps who has not seen the last change: of its key, or, of waiters for any, of all
+ * that were made; and nobody sleeps who was cancelled. Those who poll have no slice: with STOPS they
+ * must have seen what those changers made who were not stopped.
  * Controls, each must fail:
  *   LATE_FLAG    the flag after the second look
  *   NO_LOOK      no second look
@@ -34,6 +36,9 @@
  *   NO_WAKING    the reaper wakes only words that have a flag
  *   STOPS        without SLICE: somebody stopped behind the flag; here the slice is needed
  *   LATE_CANCEL  the cancellation after the wake
+ *   NO_REARM     polling again makes no step
+ *   LATE_DRAIN   the descriptor is emptied after the look
+ *   CLEAR_FIRST  the flag of those who poll goes before the ring (with STOPS)
  */
 
 #ifndef T0
@@ -65,7 +70,9 @@
 
 byte key[2], commits;          /* commits: ghost, changes made */
 byte count, pend[2];           /* the sum that waiters see; stores that it lacks */
-byte seq[2]; bit flag[2], keys;
+byte seq[2]; bit flag[2], pflag[2], keys;
+bit bell[3];                   /* what is in the descriptor of one who polls */
+byte owed, owed_any;           /* ghosts: key 1 and changes of those who were not stopped */
 byte asleep[3];                /* word + 1 */
 byte waking[3];                /* of the changers, and of the mortal reaper: word + 1 */
 bit dead[3], over[2], reaped, cancelled;
@@ -93,16 +100,43 @@ inline wake(w)
 	}
 }
 
+#define SAME(w) (seq[w] == q && flag[w] == f && pflag[w] == pf && (w != ANY || keys == k))
+#define READ(w) q = seq[w]; f = flag[w]; pf = pflag[w]; k = keys
+
+/* pollers_ring: C5p */
+inline ring(w)
+{
+	d_step { READ(w) };
+	if
+	:: pf ->
+#ifdef CLEAR_FIRST
+		DIE
+		d_step { if :: SAME(w) -> pflag[w] = 0 :: else fi };
+#endif
+		DIE
+		d_step { bell[0] = 1; bell[1] = 1; bell[2] = 1 };
+		DIE
+#ifndef CLEAR_FIRST
+		d_step { if :: SAME(w) -> pflag[w] = 0 :: else fi }
+#endif
+	:: else
+	fi;
+	d_step { q = 0; f = 0; pf = 0; k = 0 }
+}
+
 /* word_wake: C4 to C6. @me: whose context names the word; 3 for none */
 inline word_wake(w, me)
 {
-	d_step { q = seq[w]; f = flag[w]; k = keys };
+	if
+	:: me < 3 && (flag[w] || pflag[w]) -> DIE waking[me] = w + 1; DIE
+	:: else
+	fi;
+#ifdef POLLS
+	ring(w);
+#endif
+	d_step { READ(w) };
 	if
 	:: f ->
-		if
-		:: me < 3 -> DIE waking[me] = w + 1
-		:: else
-		fi;
 		DIE
 		done = 0;
 		do
@@ -111,13 +145,13 @@ inline word_wake(w, me)
 		:: !done && f ->
 			d_step {
 				if
-				:: seq[w] == q && flag[w] == f && (w != ANY || keys == k) ->
+				:: SAME(w) ->
 #ifndef NO_STEP
 					seq[w] = q + 1;
 #endif
 					flag[w] = 0;
 					done = 1
-				:: else -> q = seq[w]; f = flag[w]; k = keys
+				:: else -> READ(w)
 				fi
 			}
 		od;
@@ -134,13 +168,13 @@ inline word_wake(w, me)
 		fi
 	:: else
 	fi;
-	d_step { q = 0; f = 0; k = 0; done = 0 }
+	d_step { q = 0; f = 0; pf = 0; k = 0; done = 0 }
 }
 
 /* skv_wait_committed */
 inline look_for_waiters(me)
 {
-	d_step { gk = keys; gw = flag[ANY] };
+	d_step { gk = keys; gw = flag[ANY] || pflag[ANY] };
 	if
 	:: gk -> word_wake(0, me)
 	:: else
@@ -165,7 +199,7 @@ end:
 
 proctype Changer(byte me; int script; bit mortal; bit stops)
 {
-	byte q; bit f, k, done, gk, gw;
+	byte q, k1, kc; bit f, pf, k, done, gk, gw;
 
 	do
 	:: script == 0 -> break
@@ -178,7 +212,8 @@ proctype Changer(byte me; int script; bit mortal; bit stops)
 		pend[me]++;
 #endif
 		/* C1 */
-		atomic { DRAINED(me); key[script % 10 - 1]++; commits++; script = script / 10 };
+		atomic { DRAINED(me); key[script % 10 - 1]++; commits++; script = script / 10;
+			 k1 = key[0]; kc = commits };
 #ifndef EARLY_COUNT
 		DIE
 		/* C2 */
@@ -189,8 +224,14 @@ proctype Changer(byte me; int script; bit mortal; bit stops)
 #endif
 		DIE
 #ifndef EARLY_WAKE
-		look_for_waiters(me)
+		look_for_waiters(me);
 #endif
+		/* What had been made by then, and by one who was not stopped: they must know. */
+		d_step {
+			if :: k1 > owed -> owed = k1 :: else fi;
+			if :: kc > owed_any -> owed_any = kc :: else fi;
+			k1 = 0; kc = 0
+		}
 	od;
 	goto done_;
 died:
@@ -209,7 +250,7 @@ proctype Waiter(byte me; byte role)
 	byte seen, now, q, w; bit k;
 
 	if
-	:: role == 0 -> goto gone
+	:: role == 0 || role > 3 -> goto gone
 	:: role == 3 -> w = ANY
 	:: else
 	fi;
@@ -278,10 +319,67 @@ gone:
 	skip
 }
 
+#define POLLED(role) (role == 5 -> count : key[0])
+
+proctype Poller(byte me; byte role)
+{
+	byte seen, now, w;
+
+	if
+	:: role < 4 -> goto gone
+	:: role == 5 -> w = ANY
+	:: else
+	fi;
+	do
+	:: true ->
+#ifndef LATE_DRAIN
+		/* P1 */
+		bell[me] = 0;
+#endif
+		/* P2 */
+		now = POLLED(role);
+		if
+		:: now != seen -> goto changed
+		:: else
+		fi;
+		if
+		:: role == 4 -> keys = 1
+		:: else
+		fi;
+		/* P3 */
+#ifdef NO_REARM
+		pflag[w] = 1;
+#else
+		d_step { seq[w]++; pflag[w] = 1 };
+#endif
+		/* P4 */
+		now = POLLED(role);
+		if
+		:: now != seen -> goto changed
+		:: else
+		fi;
+#ifdef LATE_DRAIN
+		bell[me] = 0;
+#endif
+		/* poll(2) */
+		asleep[me] = 3;
+		bell[me] -> asleep[me] = 0;
+		goto again;
+changed:
+		saw[me] = now;
+		seen = now;
+		knows[me] = commits;
+again:
+		now = 0
+	od;
+gone:
+	skip
+}
+
 /* What settle_context does for the waiters of whoever died: a changer, or the reaper before. */
 proctype Reaper(byte me; bit mortal)
 {
-	byte q, p; bit f, k, done, stops;
+	byte q, p; bit f, pf, k, done, stops;
 
 	over[0] && over[1] && (dead[0] || dead[1]) && (me == 2 || REAPERS == 1 || reaped);
 	do
@@ -319,7 +417,7 @@ gone:
 
 proctype Canceller()
 {
-	byte q; bit f, k, done, mortal, stops;
+	byte q; bit f, pf, k, done, mortal, stops;
 
 #ifndef LATE_CANCEL
 	cancelled = 1;
@@ -337,14 +435,24 @@ stopped:
 	skip
 }
 
-#define RESTED(me, role) (asleep[me] == 0 || ((role == 3 -> knows[me] == commits : saw[me] == key[role - 1]) && !(cancelled && me == 0)))
+#if STOPS > 0
+#define RUNG(me, role) (asleep[me] == 0 || (role == 5 -> knows[me] >= owed_any : saw[me] >= owed))
+#else
+#define RUNG(me, role) (asleep[me] == 0 || (role == 5 -> knows[me] == commits : saw[me] == key[0]))
+#endif
+#define RESTED(me, role) (role > 3 -> RUNG(me, role) : RESTS(me, role))
+#define RESTS(me, role) (asleep[me] == 0 || ((role == 3 -> knows[me] == commits : saw[me] == key[role - 1]) && !(cancelled && me == 0)))
 
 /* Everything has come to rest. */
 proctype Check()
 {
 	timeout;
 #ifdef SLICE
-	atomic { asleep[0] = 0; asleep[1] = 0; asleep[2] = 0 };
+	atomic {
+		if :: asleep[0] < 3 -> asleep[0] = 0 :: else fi;
+		if :: asleep[1] < 3 -> asleep[1] = 0 :: else fi;
+		if :: asleep[2] < 3 -> asleep[2] = 0 :: else fi
+	};
 	timeout;
 #endif
 	assert(RESTED(0, T0));
@@ -359,6 +467,11 @@ init {
 		run Waiter(0, T0);
 		run Waiter(1, T1);
 		run Waiter(2, T2);
+#ifdef POLLS
+		run Poller(0, T0);
+		run Poller(1, T1);
+		run Poller(2, T2);
+#endif
 		run Changer(0, R0, DIES % 2, STOPS % 2);
 		run Changer(1, R1, (DIES / 2) % 2, (STOPS / 2) % 2);
 #if DIES > 0

@@ -160,6 +160,11 @@ static inline void keyless_must_give(struct shmkv *kv, int expected_read, int ex
 	shmkv_scan_end(scan);
 	CHECK_EQ(shmkv_state(kv, &out_uint), expected_read);
 	CHECK_EQ(shmkv_wait_any(kv, UINT64_MAX, 0, &out_uint), expected_read);
+	if (expected_read < 0) {
+		CHECK_EQ(shmkv_poll_open(kv, &(int){ 0 }), expected_read);
+		CHECK_EQ(shmkv_poll(kv, -1, "k", 1, 0, &out_uint), expected_read);
+		CHECK_EQ(shmkv_poll_any(kv, -1, 0, &out_uint), expected_read);
+	}
 	CHECK_EQ(shmkv_wait_cancel(kv), expected_read);
 	CHECK_EQ(shmkv_wait_resume(kv), expected_read);
 	CHECK_EQ(shmkv_info(kv, &info), expected_read);

@@ -253,6 +253,7 @@ static void die_with_two_threads(struct sweep_world *w, struct shmkv *kv)
 
 /* Somebody waits for a key, or for anything; the flag is all that is left. */
 #define WAITED(waited_key) { { SWEEP_WAIT, waited_key, 0 }, POINT(WAIT_FLAGGED), 1 }
+#define POLLED(polled_key) { { SWEEP_POLL, polled_key, 0 }, POINT(POLL_FLAGGED), 1 }
 #define WAITED_ANY { { SWEEP_WAIT_ANY, 1, 0 }, POINT(WAIT_FLAGGED), 1 }
 
 #define HELP(title, help_kind, help_key, death_point, death_nth)                                  \
@@ -333,6 +334,11 @@ const struct sweep_scenario sweep_scenarios[] = {
 	{ .name = "wait", .op = { SWEEP_WAIT, 3, 0 }, .prepare = prepare_many },
 	{ .name = "wait-absent", .op = { SWEEP_WAIT, 70, 0 }, .prepare = prepare_many },
 	{ .name = "wait-any", .op = { SWEEP_WAIT_ANY, 3, 0 }, .prepare = prepare_many },
+	{ .name = "poll", .op = { SWEEP_POLL, 3, 0 }, .prepare = prepare_many },
+	{ .name = "put-polled", .op = { SWEEP_PUT, 3, SWEEP_SMALL }, .prepare = prepare_few,
+	  .deaths = { POLLED(3), WAITED(3) } },
+	{ .name = "del-polled", .op = { SWEEP_DEL, 3, 0 }, .prepare = prepare_few,
+	  .deaths = { WAITED_ANY, POLLED(3) } },
 	{ .name = "put-waited", .op = { SWEEP_PUT, 3, SWEEP_SMALL }, .prepare = prepare_few,
 	  .deaths = { WAITED(3), WAITED_ANY } },
 	{ .name = "put-new-waited", .op = { SWEEP_PUT, 9, SWEEP_SMALL }, .prepare = prepare_few,

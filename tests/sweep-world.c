@@ -432,7 +432,7 @@ int sweep_run_op(struct sweep_world *w, struct shmkv **kv, const struct sweep_op
 	size_t len = keys[op->key].len, n;
 	struct shmkv_recovery report = { .size = sizeof(report) };
 	struct shmkv_value got;
-	int r;
+	int r, fd;
 
 	switch (op->kind) {
 	case SWEEP_VIEW:
@@ -487,6 +487,13 @@ int sweep_run_op(struct sweep_world *w, struct shmkv **kv, const struct sweep_op
 	case SWEEP_WAIT_ANY:
 		/* Whether something changed meanwhile does not matter: it comes back. */
 		r = shmkv_wait_any(*kv, w->token, shmkv_deadline_in(1), NULL);
+		return r == -ETIMEDOUT ? 0 : r;
+	case SWEEP_POLL:
+		r = shmkv_poll_open(*kv, &fd);
+		if (r < 0)
+			return r;
+		r = shmkv_poll(*kv, fd, key, len, w->token, NULL);
+		close(fd);
 		return r == -ETIMEDOUT ? 0 : r;
 	}
 	return -EINVAL;

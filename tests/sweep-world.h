@@ -78,6 +78,7 @@ enum sweep_op_kind {
 	SWEEP_EXPIRE,
 	SWEEP_WAIT,     /* a moment, for the key to change */
 	SWEEP_WAIT_ANY, /* a moment, for any key to change */
+	SWEEP_POLL,     /* leaves word that it polls */
 };
 
 /* Longer than any case, in milliseconds; and what a key may have had before. */

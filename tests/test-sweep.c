@@ -95,6 +95,7 @@ static bool recovery_passes(unsigned int point)
 	case SKV_FAULT_REAP_CREDIT:
 	case SKV_FAULT_WAKE_FLAGGED:
 	case SKV_FAULT_WAKE_CLEARED:
+	case SKV_FAULT_WAKE_RUNG:
 	case SKV_FAULT_REAP_FREED:
 	case SKV_FAULT_REAP_DONE:
 	case SKV_FAULT_RECOVER_CHUNK:

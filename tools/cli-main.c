@@ -82,7 +82,11 @@ static int open_and_run(struct cli_call *call)
 		call->kv = call->cli->kv;
 		return call->verb->run(call);
 	}
-	r = shmkv_attach(call->segment, flags & VERB_WRITES ? 0 : SHMKV_READ_ONLY, &call->kv);
+	r = shmkv_attach(call->segment,
+			 flags & (VERB_WRITES | VERB_WAITS) && !call->read_only ? 0 : SHMKV_READ_ONLY,
+			 &call->kv);
+	if ((flags & VERB_WAITS) && (r == -EACCES || r == -EUSERS))
+		r = shmkv_attach(call->segment, SHMKV_READ_ONLY, &call->kv);
 	if (r < 0)
 		return report_code(&call->rep, STAGE_SEGMENT, r);
 	r = call->verb->run(call);

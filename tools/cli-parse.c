@@ -170,6 +170,20 @@ static error_t set_key_hex(struct cli_call *call, const char *text)
 	return 0;
 }
 
+static error_t set_timeout(struct cli_call *call, const char *text)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	/* Also refuses what is no number at all. */
+	if (end == text || *end != '\0' || !(seconds >= 0 && seconds <= 1e9))
+		return complain(call, cli_usage(call, "--timeout needs seconds from 0 to 1000000000, "
+						      "not \"%s\"", text));
+	call->timeout_said = true;
+	call->timeout_ms = (uint64_t)(seconds * 1000);
+	return 0;
+}
+
 static error_t set_create(int key, const char *arg, struct cli_call *call)
 {
 	uint64_t n = 0;
@@ -265,6 +279,16 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPT_SHOW_TTL:
 		call->show_ttl = true;
 		return 0;
+	case OPT_ALL:
+		call->all = true;
+		return 0;
+	case OPT_NOW:
+		call->now = true;
+		return 0;
+	case OPT_COUNT:
+		return set_uint(call, "--count", arg, 1, UINT64_MAX, &call->count);
+	case OPT_TIMEOUT:
+		return set_timeout(call, arg);
 	case OPT_READ_ONLY:
 		call->read_only = true;
 		return 0;
@@ -313,7 +337,7 @@ static int assign_words(struct cli_call *call)
 			return call->exit;
 		call->rep.segment = call->segment;
 	}
-	if ((flags & VERB_KEY) && !call->key_hex) {
+	if ((flags & VERB_KEY) && !call->key_hex && !((flags & VERB_MAYBE) && at == call->n_words)) {
 		call->key = word = take_word(call, &at, "KEY");
 		if (!word)
 			return call->exit;
@@ -355,7 +379,7 @@ static void synopsis(const struct cli *cli, const struct cli_verb *verb, char *r
 {
 	snprintf(ret, cap, "%s%s%s%s%s%s%s",
 		 (verb->flags & VERB_SEGMENT) && !cli->in_shell ? " NAME" : "",
-		 verb->flags & VERB_KEY ? " KEY" : "",
+		 !(verb->flags & VERB_KEY) ? "" : verb->flags & VERB_MAYBE ? " [KEY]" : " KEY",
 		 verb->flags & VERB_TOKEN ? " TOKEN" : "",
 		 verb->flags & VERB_VALUE ? " VALUE" : "",
 		 verb->flags & VERB_BY ? " [BY]" : "",

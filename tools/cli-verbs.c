@@ -87,6 +87,18 @@ static const struct argp_option expire_options[] = {
 	COMMON
 };
 
+static const struct argp_option watch_options[] = {
+	KEY_OPTION,
+	{ "prefix", OPT_PREFIX, "TEXT", 0, "Every key that begins with TEXT, in place of KEY", 1 },
+	{ "all", OPT_ALL, NULL, 0, "Every key, in place of KEY", 1 },
+	{ "now", OPT_NOW, NULL, 0, "Begin with what is there already", 2 },
+	{ "count", OPT_COUNT, "N", 0, "End after N lines", 2 },
+	{ "timeout", OPT_TIMEOUT, "SECONDS", 0, "End after this time, with exit code 1", 2 },
+	{ "read-only", OPT_READ_ONLY, NULL, 0,
+	  "Attach without write permission, and look every 10 ms", 2 },
+	COMMON
+};
+
 static const struct argp_option attach_options[] = {
 	{ "read-only", OPT_READ_ONLY, NULL, 0, "Attach without write permission", 1 },
 	COMMON
@@ -165,6 +177,11 @@ const struct cli_verb cli_verbs[] = {
 	  "A line is the key, a tab, and the value as JSON; in keys, control bytes and backslashes are "
 	  "escaped. With --cursor a page ends where another scan can go on; where that is is printed "
 	  "on standard error, or as \"cursor\" in JSON." },
+	{ "watch", READS | VERB_KEY | VERB_MAYBE | VERB_WAITS, watch_options, cli_watch,
+	  "print changes as they come",
+	  "A line is put, the key and the value as JSON, or del and the key, with tabs between; with "
+	  "--json an object a line. Of several changes between two looks the last one is shown. "
+	  "Ctrl-C or SIGTERM end it with exit code 0." },
 	{ "recover", WRITES, plain_options, cli_recover,
 	  "find dead processes and give back what they held",
 	  "Then every block is looked at for what nobody owns any more. Nobody waits meanwhile." },

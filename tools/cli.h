@@ -46,6 +46,8 @@ enum {
 	VERB_BY = 1 << 8,      /* [BY] */
 	VERB_TOPIC = 1 << 9,   /* [VERB] */
 	VERB_TTL = 1 << 10,    /* [TIME] */
+	VERB_MAYBE = 1 << 11,  /* [KEY]: with VERB_KEY, it may be missing */
+	VERB_WAITS = 1 << 12,  /* attaches read-write if it may, else read-only */
 };
 
 enum value_kind {
@@ -93,6 +95,10 @@ struct cli_call {
 	bool paged; /* --cursor was given */
 	uint64_t ttl_ms; /* as the library takes it */
 	bool show_ttl;
+	bool all, now;
+	uint64_t count; /* 0: no end */
+	bool timeout_said;
+	uint64_t timeout_ms;
 	int64_t initial;
 	struct shmkv_options create;
 };
@@ -132,6 +138,10 @@ enum {
 	OPT_LIMIT,
 	OPT_CURSOR,
 	OPT_KEYS_ONLY,
+	OPT_ALL,
+	OPT_COUNT,
+	OPT_TIMEOUT,
+	OPT_NOW,
 	OPT_READ_ONLY,
 	OPT_SIZE,
 	OPT_CAPACITY,
@@ -209,6 +219,7 @@ int cli_touch(struct cli_call *call);
 int cli_persist(struct cli_call *call);
 int cli_ttl(struct cli_call *call);
 int cli_expire(struct cli_call *call);
+int cli_watch(struct cli_call *call);
 int cli_attach(struct cli_call *call);
 int cli_help(struct cli_call *call);
 int cli_leave(struct cli_call *call);

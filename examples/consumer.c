@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 
-/* consumer: waits for producer's map, attaches read-only and checks every sample. */
+/* consumer: attaches read-only to producer's map, sleeps until there is more, checks every sample. */
 
 #include <shmkv/shmkv.h>
+#include <shmkv/wait.h>
 
 #include <errno.h>
 #include <stdio.h>
@@ -39,6 +40,7 @@ int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "example-feed";
 	int64_t newest = 0, checked = 0;
+	uint64_t deadline = shmkv_deadline_in(PATIENCE_MS), token = 0;
 	struct shmkv *kv = NULL;
 	int r, ms;
 
@@ -49,15 +51,19 @@ int main(int argc, char **argv)
 		wait_ms(10);
 	}
 
-	for (; r == 0 && checked < N_SAMPLES && ms < PATIENCE_MS; ms++) {
-		r = shmkv_get_int(kv, "newest", 6, &newest);
-		if (r == -ENOENT)
-			r = 0;
+	while (r == 0 && checked < N_SAMPLES) {
+		/* A change since the last look, however long ago that was. */
+		r = shmkv_wait(kv, "newest", 6, token, deadline, &token);
+		if (r == 0)
+			r = shmkv_get_int(kv, "newest", 6, &newest);
 		while (r == 0 && checked < newest)
 			r = check(kv, ++checked);
-		wait_ms(1);
+		if (r == -EINTR)
+			r = 0;
 	}
 	shmkv_detach(kv);
+	if (r == -ETIMEDOUT)
+		r = 0;
 
 	if (r < 0)
 		fprintf(stderr, "consumer: %s: %s\n", name, shmkv_strerror(r));

@@ -592,12 +592,16 @@ static int alloc_small(struct skv_writer *writer, uint32_t class, uint64_t stamp
 	}
 }
 
+/* Each turn but the last found spans that others were faster to use. */
+#define COLLECT_TURNS_MAX 8u
+
 static int alloc_run(struct skv_writer *writer, uint64_t bytes, uint64_t stamp, uint64_t *ret_off)
 {
 	struct skv_map *map = writer->map;
 	struct skv_context *ctx = writer->ctx;
 	uint64_t first, n = (bytes + SKV_CHUNK_BYTES - 1) / SKV_CHUNK_BYTES, n_spans = 1;
 	uint64_t came = skv_load_relaxed(&skv_super(map)->n_chunks_came);
+	uint32_t turn;
 	int r;
 
 	r = has_failed(writer, n) ? -ENOSPC :
@@ -606,9 +610,9 @@ static int alloc_run(struct skv_writer *writer, uint64_t bytes, uint64_t stamp, 
 		note_failed(writer, n, came);
 		return r;
 	}
-	/* What was collected may go to others, while they empty slabs that were passed by. Ends
-	 * when there is nothing to collect; until then each turn took spans apart. */
-	while (r == -ENOSPC && n_spans > 0) {
+	/* What was collected may go to others, while they empty slabs that were passed by. A span
+	 * that a stopped process announces is met in every turn, so the turns are bounded. */
+	for (turn = 0; r == -ENOSPC && n_spans > 0 && turn < COLLECT_TURNS_MAX; turn++) {
 		n_spans = skv_arena_collect(writer);
 		r = skv_chunk_claim(writer, n, SKV_END_RECORDS, true, &first);
 	}

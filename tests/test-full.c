@@ -40,6 +40,23 @@ static uint64_t fill_up(struct shmkv *kv, uint64_t first, size_t len)
 	}
 }
 
+/*
+ * Adds keys without a value until none of a thousand fits. One that does not fit says little: it
+ * may be its leaf that is full, with a block for a value to be had.
+ */
+static void fill_up_all_leaves(struct shmkv *kv)
+{
+	uint64_t i, refused = 0;
+	int r;
+
+	for (i = (uint64_t)1 << 32; refused < 1000; i++) {
+		r = shmkv_add(kv, &i, sizeof(i), shmkv_bin(payload, 0), NULL);
+		if (r < 0)
+			CHECK_EQ(r, -ENOSPC);
+		refused = r < 0 ? refused + 1 : 0;
+	}
+}
+
 static void full_segment_refuses_what_stores_and_does_the_rest(void)
 {
 	static const size_t lens[] = { 20, 300, 5000, 20000, 100000 };
@@ -60,7 +77,7 @@ static void full_segment_refuses_what_stores_and_does_the_rest(void)
 		n = fill_up(s.kv, 0, lens[k]);
 		CHECK(n > 10);
 		/* Not a byte is left: what is smaller goes in too, until nothing does. */
-		fill_up(s.kv, (uint64_t)1 << 32, 0);
+		fill_up_all_leaves(s.kv);
 		v = shmkv_bin(payload, lens[k]);
 		i = 0;
 		CHECK_EQ(shmkv_get(s.kv, &i, 8, out, sizeof(out), &found, &token), 0);

@@ -162,43 +162,55 @@ static bool same_value(const struct sweep_value *a, const struct sweep_value *b)
 	       (a->len2 == 0 || a->version2 == b->version2);
 }
 
+/* What @id has after so many commits of the operation: a batch replaces its key repeatedly. */
+static struct sweep_value after_commits(const struct sweep_world *w,
+					const struct sweep_value *after, uint32_t id, uint32_t n)
+{
+	return w->op.kind == SWEEP_PUT_MANY ? sweep_item(w->value, n - 1) : after[id];
+}
+
 /*
  * Which state of the operation does the image show? Sets the model of @w to it, key by key:
- * old or new; a key that was new in an earlier image must still be.
+ * old, or as after one of the commits; never as after fewer than an earlier image showed.
  */
 static uint64_t settle_model(struct sweep_world *w, const struct sweep_value *before,
-			     const struct sweep_value *after, bool *is_new)
+			     const struct sweep_value *after, uint32_t *commits)
 {
+	uint32_t id, n, n_max = w->op.kind == SWEEP_PUT_MANY ? SWEEP_ITEMS : 1;
+	struct sweep_value seen;
 	uint64_t n_new = 0;
-	uint32_t id;
 
 	for (id = 0; id < SWEEP_KEYS; id++) {
-		if (same_value(&before[id], &after[id])) {
-			w->model[id] = before[id];
+		w->model[id] = before[id];
+		if (same_value(&before[id], &after[id]))
 			continue;
+		for (n = n_max; n > 0; n--) {
+			seen = after_commits(w, after, id, n);
+			if (sweep_matches(w, w->kv, id, &seen))
+				break;
 		}
-		if (sweep_matches(w, w->kv, id, &after[id]))
-			is_new[id] = true;
-		else if (is_new[id])
-			sweep_bail(w, "key %u was new in an earlier image, and is not any more", id);
-		else if (!sweep_matches(w, w->kv, id, &before[id]))
+		if (n == 0 && !sweep_matches(w, w->kv, id, &before[id]))
 			sweep_bail(w, "key %u is neither old nor new", id);
-		w->model[id] = is_new[id] ? after[id] : before[id];
-		n_new += is_new[id];
+		if (n < commits[id])
+			sweep_bail(w, "key %u was newer in an earlier image", id);
+		commits[id] = n;
+		if (n > 0)
+			w->model[id] = seen;
+		n_new += n > 0;
 	}
 	return n_new;
 }
 
 static uint64_t image_check(struct sweep_world *w, const struct job *job,
 			    const struct sweep_value *before, const struct sweep_value *after,
-			    bool *is_new, uint64_t nth)
+			    uint32_t *commits, uint64_t nth)
 {
 	bool crowded = job->scenario->flags & SWEEP_CROWDED;
 	uint64_t n_new;
 
 	/* Readers need no recovery. */
 	SWEEP_WANT(w, shmkv_attach(w->name, SHMKV_READ_ONLY, &w->kv), 0);
-	n_new = settle_model(w, before, after, is_new);
+	n_new = settle_model(w, before, after, commits);
 	sweep_verify(w, w->kv);
 	shmkv_detach(w->kv);
 
@@ -223,7 +235,7 @@ static uint64_t image_check(struct sweep_world *w, const struct job *job,
 static void look_at_images(struct sweep_world *w, const struct job *job, uint8_t *bytes, size_t len)
 {
 	static struct sweep_value after[SWEEP_KEYS];
-	static bool is_new[SWEEP_KEYS];
+	static uint32_t commits[SWEEP_KEYS];
 	struct store_trace *trace = job->trace;
 	struct tally *tally = job->tally;
 	uint64_t i, n_images = 0, nth = 0, stride;
@@ -233,7 +245,7 @@ static void look_at_images(struct sweep_world *w, const struct job *job, uint8_t
 	if (sweep_op_has_key(w->op.kind) || w->op.kind == SWEEP_CLEAR)
 		sweep_model_op(&image_world, &w->op, w->value, true);
 	memcpy(after, image_world.model, sizeof(after));
-	memset(is_new, 0, sizeof(is_new));
+	memset(commits, 0, sizeof(commits));
 
 	for (i = 0; i < trace->n; i++)
 		n_images += !trace->stores[i].more;
@@ -259,7 +271,7 @@ static void look_at_images(struct sweep_world *w, const struct job *job, uint8_t
 		snprintf(image_world.replay, sizeof(image_world.replay), "%s:%llu",
 			 job->scenario->name, (unsigned long long)nth);
 		image_write(&image_world, bytes, len);
-		if (image_check(&image_world, job, w->model, after, is_new, nth) > 0 &&
+		if (image_check(&image_world, job, w->model, after, commits, nth) > 0 &&
 		    tally->new_from == 0)
 			tally->new_from = nth;
 		tally->looked_at++;

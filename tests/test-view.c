@@ -500,11 +500,19 @@ static struct {
 	struct shmkv_view view;
 } at;
 
+static void put_zeros(struct shmkv *kv, size_t len)
+{
+	static const uint8_t zeros[50000];
+
+	CHECK(len <= sizeof(zeros));
+	CHECK_EQ(shmkv_put(kv, "k", 1, shmkv_bin(zeros, len), NULL), 0);
+}
+
 static void replace_by_other(void *arg)
 {
 	size_t *len = arg;
 
-	CHECK_EQ(shmkv_put(at.other, "k", 1, shmkv_bin(skv_alloc(*len), *len), NULL), 0);
+	put_zeros(at.other, *len);
 	at.n++;
 }
 
@@ -538,7 +546,7 @@ static void a_pin_that_came_too_late_leaks_nothing(void)
 		for (k = 0; k < 2; k++) {
 			at_begin();
 			len = lens[k];
-			CHECK_EQ(shmkv_put(at.f.kv, "k", 1, shmkv_bin(skv_alloc(len), len), NULL), 0);
+			put_zeros(at.f.kv, len);
 			used = bytes_in_use(&at.f);
 			skv_fault_arm(NULL, points[i], 1, SKV_FAULT_CALL, replace_by_other, &len);
 			CHECK_EQ(shmkv_view_begin(at.f.kv, "k", 1, &at.view), 0);
@@ -571,8 +579,7 @@ static void one_of_unlinker_and_holder_frees(void)
 	for (i = 0; i < 3; i++) {
 		for (k = 0; k < 2; k++) {
 			at_begin();
-			CHECK_EQ(shmkv_put(at.f.kv, "k", 1, shmkv_bin(skv_alloc(lens[k]), lens[k]), NULL),
-				 0);
+			put_zeros(at.f.kv, lens[k]);
 			CHECK_EQ(shmkv_view_begin(at.other, "k", 1, &at.view), 0);
 			skv_fault_arm(NULL, points[i], 1, SKV_FAULT_CALL, end_meanwhile, NULL);
 			CHECK_EQ(shmkv_del(at.f.kv, "k", 1), 0);
@@ -601,7 +608,7 @@ static void look_at_head(void *arg)
 static void the_head_of_a_large_record_stays_while_it_is_announced(void)
 {
 	at_begin();
-	CHECK_EQ(shmkv_put(at.f.kv, "k", 1, shmkv_bin(skv_alloc(50000), 50000), NULL), 0);
+	put_zeros(at.f.kv, 50000);
 	CHECK_EQ(shmkv_view_begin(at.f.kv, "k", 1, &at.view), 0);
 	skv_fault_arm(NULL, SKV_FAULT_PIN_RELEASING, 1, SKV_FAULT_CALL, look_at_head, NULL);
 	CHECK_EQ(shmkv_view_end(&at.view), 0);
@@ -633,7 +640,7 @@ static void the_head_stays_while_another_thread_lets_go(void)
 	at_begin();
 	sem_init(&released, 0, 0);
 	sem_init(&looked, 0, 0);
-	CHECK_EQ(shmkv_put(at.other, "k", 1, shmkv_bin(skv_alloc(50000), 50000), NULL), 0);
+	put_zeros(at.other, 50000);
 	CHECK_EQ(shmkv_view_begin(at.other, "k", 1, &at.view), 0);
 	skv_fault_arm(NULL, SKV_FAULT_PIN_RELEASING, 1, SKV_FAULT_CALL, wait_for_look, NULL);
 	CHECK_EQ(pthread_create(&thread, NULL, end_the_view, NULL), 0);

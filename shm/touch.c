@@ -4,6 +4,7 @@
 #include "base/fault.h"
 #include "shm/arena.h"
 #include "shm/index.h"
+#include "shm/policy.h"
 #include "shm/tally.h"
 #include "shm/wait.h"
 
@@ -140,6 +141,7 @@ int skv_touch(struct skv_writer *writer, const struct skv_key *key, uint64_t ttl
 {
 	const struct skv_lifetime life = { .ttl_ms = ttl_ms };
 	struct skv_found found;
+	struct skv_place place;
 	bool copy = ttl_ms != 0;
 	uint32_t tries;
 	int r;
@@ -165,10 +167,11 @@ int skv_touch(struct skv_writer *writer, const struct skv_key *key, uint64_t ttl
 			continue;
 		}
 		if (touch_in_place(writer, &found, ttl_ms)) {
+			place = skv_slot_place(found.seen.v, found.seen.w);
 			/* Who waits for the key has another time to wake up by. */
 			skv_add_seq(&writer->ctx->updates, 1);
-			skv_wait_committed(writer,
-					   skv_slot_place(found.seen.v, found.seen.w));
+			skv_wait_committed(writer, place);
+			skv_policy_touch(writer->map, place);
 			return 0;
 		}
 	}

@@ -50,6 +50,7 @@ ok_if "snapshot" prints '3 of 4 articles differ; in the morning there were 10 ap
 ok_if "batch" prints '100000 keys read in batches of 32, 25000 of them absent' ./batch "$name"
 ok_if "wait" prints 'job 5 is done' ./wait "$name"
 ok_if "poll" prints 'heard 3' ./poll "$name"
+ok_if "cache" prints 'four of five came from the cache' ./cache "$name"
 if [ -f /var/lib/dpkg/status ]; then
 	ok_if "demo" demo_holds
 else

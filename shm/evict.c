@@ -27,6 +27,8 @@
  *                        another class has had a worse key so often that a slab's worth of
  *                        memory should change hands; and for a leaf, which takes the lowest
  *                        chunks that are none, next to the other leaves
+ *   no leaf              when there are many for so few keys: the worst keys of the leaf that is
+ *                        too full, which is then compacted
  *
  * Of a few stretches the one goes whose keys are worth least. A stretch has no leaf in it (those
  * stay for ever), and nothing that is being made or taken apart.
@@ -575,7 +577,62 @@ static enum result evict_for_leaf(struct skv_writer *writer, const struct need *
 	if (first.end == 0)
 		return NOTHING;
 	SKV_FAULT(EVICT_CHOSEN);
-	return empty(writer, need, &first);
+	if (empty(writer, need, &first) != GOT)
+		return LOST;
+	/* At once: the operation begins again with its value, which would take this for itself. */
+	return skv_leaf_new(writer, false) == 0 ? GOT : LOST;
+}
+
+/*
+ * Leaves never merge. If every leaf that fills up by chance were split, there would be ever more of
+ * them, and in the end nothing but leaves.
+ */
+static bool index_is_sparse(const struct skv_map *map)
+{
+	uint64_t keys = 0, leaves = 1ull << map->region.geo.level_min;
+	uint32_t i, n = skv_contexts_ready(map);
+	const struct skv_context *ctx;
+
+	for (i = 0; i < n; i++) {
+		ctx = skv_context_at(map, i);
+		keys += skv_load_relaxed(&ctx->inserts) - skv_load_relaxed(&ctx->deletes);
+		leaves += skv_load_relaxed(&ctx->splits);
+	}
+	return keys < leaves * (SKV_LEAF_SPLIT_LIVE * 3 / 4);
+}
+
+/*
+ * The worst keys of the operation's own leaf, as many as make compaction worth while: so fuller
+ * leaves come back to the mean.
+ */
+static enum result trim_leaf(struct skv_writer *writer, const struct need *need)
+{
+	struct skv_map *map = writer->map;
+	struct candidate worst[SKV_LEAF_WORTH_DEAD], key;
+	uint32_t i, k, n = 0, n_gone = 0;
+	struct skv_place place;
+	struct skv_leaf *leaf;
+
+	if (skv_directory_route(map, need->spare, &key.route) < 0)
+		return LOST;
+	leaf = skv_leaf_at(map, key.route.leaf);
+	for (i = 0; i < SKV_LEAF_SLOTS; i++) {
+		key.slot = &leaf->slots[i];
+		key.seen = skv_cell_read(key.slot);
+		place = skv_slot_place(key.seen.v, key.seen.w);
+		if (skv_slot_state(key.seen.w) != SKV_SLOT_LIVE || place.bits == need->spare.bits)
+			continue;
+		key.keep = skv_policy_keep(map, place);
+		if (n == SKV_LEAF_WORTH_DEAD && key.keep >= worst[n - 1].keep)
+			continue;
+		/* In order, the worst first. */
+		for (k = n < SKV_LEAF_WORTH_DEAD ? n++ : n - 1; k > 0 && worst[k - 1].keep > key.keep; k--)
+			worst[k] = worst[k - 1];
+		worst[k] = key;
+	}
+	for (i = 0; i < n; i++)
+		n_gone += evict_key(writer, &worst[i]) == GOT;
+	return n_gone > 0 ? GOT : LOST;
 }
 
 static enum result evict(struct skv_writer *writer, const struct skv_key *key)
@@ -586,7 +643,7 @@ static enum result evict(struct skv_writer *writer, const struct skv_key *key)
 
 	if (writer->lack.leaf) {
 		need.n = 1;
-		return evict_for_leaf(writer, &need);
+		return index_is_sparse(map) ? trim_leaf(writer, &need) : evict_for_leaf(writer, &need);
 	}
 	if (bytes == 0)
 		return NOTHING;

@@ -219,7 +219,7 @@ static bool leaf_claim(struct skv_writer *writer, uint32_t leaf, uint32_t n, boo
 	return true;
 }
 
-static int new_leaves(struct skv_writer *writer, bool thorough)
+int skv_leaf_new(struct skv_writer *writer, bool thorough)
 {
 	struct skv_cache *cache = &writer->cache[SKV_CLASS_LEAF];
 	uint64_t chunk;
@@ -303,7 +303,7 @@ static int claim_leaf(struct skv_writer *writer, uint32_t n, bool compact, bool 
 		if (claim_cached(writer, n, ret_leaf))
 			return 0;
 		/* Each turn uses up hints or chunks: it ends when there are none. */
-		if (!skv_arena_hint_take(writer, SKV_CLASS_LEAF) && new_leaves(writer, false) < 0)
+		if (!skv_arena_hint_take(writer, SKV_CLASS_LEAF) && skv_leaf_new(writer, false) < 0)
 			break;
 	}
 	if (compact && claim_pooled(writer, n, ret_leaf))
@@ -317,7 +317,7 @@ static int claim_leaf(struct skv_writer *writer, uint32_t n, bool compact, bool 
 		if (claim_searching(writer, n, false, ret_leaf))
 			return 0;
 		skv_arena_collect(writer);
-		if (new_leaves(writer, true) == 0 && claim_cached(writer, n, ret_leaf))
+		if (skv_leaf_new(writer, true) == 0 && claim_cached(writer, n, ret_leaf))
 			return 0;
 		skv_arena_note_exhausted(map, SKV_CLASS_LEAF, n_freed);
 	}

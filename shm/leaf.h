@@ -77,6 +77,10 @@ int skv_leaf_replace(struct skv_writer *writer, const struct skv_route *route, b
  */
 bool skv_leaf_finish_life(struct skv_writer *writer, uint32_t leaf, uint64_t gen);
 
+/* One free chunk becomes free leaves, which this writer uses next. 0 or -ENOSPC. @thorough: as for
+ * skv_chunk_claim. */
+int skv_leaf_new(struct skv_writer *writer, bool thorough);
+
 /* Free a leaf that a dead context had claimed; false if it is not claimed by it any more. */
 bool skv_leaf_unclaim(struct skv_writer *writer, uint32_t leaf, struct skv_cell seen);
 

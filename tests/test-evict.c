@@ -249,6 +249,28 @@ static void large_value_into_a_segment_full_of_small_ones(void)
 
 #endif
 
+/* By chance one leaf is too full and then another one; they are not all split for that. */
+static void leaves_do_not_take_over(void)
+{
+	struct skv_segment s;
+	uint64_t i, early = 0, state = 1;
+	size_t p;
+
+	for (p = 0; p < ARRAY_LEN(policies); p++) {
+		cache_begin(&s, policies[p], 2 * MIB);
+		for (i = 0; i < 400000; i++) {
+			if (i == 80000)
+				early = skv_segment_info(s.kv).leaf_bytes;
+			CHECK_EQ(put(s.kv, i, 40), 0);
+			if (i % 2)
+				get(s.kv, i - skv_random(&state) % 2000 % i);
+		}
+		CHECK(evictions(s.kv) > 350000);
+		CHECK(skv_segment_info(s.kv).leaf_bytes <= early + early / 16);
+		skv_segment_end(&s);
+	}
+}
+
 static void what_must_fail_evicts_nothing(void)
 {
 	struct skv_snapshot before;
@@ -619,6 +641,7 @@ const struct skv_test skv_tests_evict[] = {
 	{ "evict", "a large value finds room in a segment full of small ones",
 	  large_value_into_a_segment_full_of_small_ones, 30 },
 #endif
+	{ "evict", "leaves do not take over", leaves_do_not_take_over, 120 },
 	{ "evict", "what must fail evicts nothing", what_must_fail_evicts_nothing, 60 },
 	{ "evict", "a key makes no room for itself", a_key_makes_no_room_for_itself, 60 },
 #ifndef SKV_TINY

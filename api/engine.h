@@ -171,6 +171,7 @@ struct skv_engine {
 		    uint64_t *ret_state);
 
 	int (*info)(void *map, struct shmkv_info *info); /* a whole structure, name filled by api */
+	int (*linked)(void *map, const char *name); /* enum shmkv_link */
 	/* Whole structures of ours, sizes set, everything else zero. */
 	int (*stats)(void *map, struct shmkv_stats *stats);
 	int (*memory)(void *map, struct shmkv_memory *memory);

@@ -139,6 +139,16 @@ int shmkv_recover(struct shmkv *kv, struct shmkv_recovery *report)
 	return shmkv_recover_watched(kv, NULL, report);
 }
 
+int shmkv_linked(struct shmkv *kv)
+{
+	int r;
+
+	r = skv_handle_check(kv);
+	if (r < 0)
+		return r;
+	return kv->engine->linked ? kv->engine->linked(kv->map, kv->name) : -EOPNOTSUPP;
+}
+
 int shmkv_maintain(struct shmkv *kv)
 {
 	int r;

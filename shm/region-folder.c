@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <shmkv/inspect.h>
+
 /*
  * A segment NAME is the file shmkv.NAME in /dev/shm. SHMKV_DIR, an absolute path in the
  * environment, takes the place of /dev/shm; programs that gained privileges by being
@@ -195,4 +197,17 @@ int skv_region_list(int (*fn)(const char *name, void *arg), void *arg)
 	}
 	closedir(dir);
 	return r;
+}
+
+int skv_region_linked(const struct skv_region *region, const char *name)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	int r = skv_region_path(SKV_REGION_PREFIX, name, path);
+
+	if (r < 0)
+		return r;
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? SHMKV_UNLINKED : skv_region_code(errno);
+	return st.st_dev == region->dev && st.st_ino == region->ino ? SHMKV_LINKED : SHMKV_REPLACED;
 }

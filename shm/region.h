@@ -95,6 +95,9 @@ int skv_region_fd(struct skv_region *region);
 int skv_region_ring(struct skv_region *region);
 
 int skv_region_unlink(const char *name);
+
+/* Does the name lead to this segment? enum shmkv_link, or an error. */
+int skv_region_linked(const struct skv_region *region, const char *name);
 int skv_region_list(int (*fn)(const char *name, void *arg), void *arg);
 
 #endif

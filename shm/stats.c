@@ -56,6 +56,7 @@ int skv_stats(const struct skv_map *map, struct shmkv_stats *stats)
 		stats->splits += skv_load_relaxed(&ctx->splits);
 		stats->compactions += skv_load_relaxed(&ctx->compactions);
 		stats->expired += skv_load_relaxed(&ctx->expired);
+		stats->evictions += skv_load_relaxed(&ctx->evictions);
 	}
 	for (reader = __atomic_load_n(&map->readers, __ATOMIC_ACQUIRE); reader; reader = reader->next)
 		skv_tally_sum(&own, &reader->tally);

@@ -526,6 +526,13 @@ static int store_info(void *map, struct shmkv_info *info)
 	return skv_inspect_info(map, info);
 }
 
+static int store_linked(void *arg, const char *name)
+{
+	const struct skv_map *map = arg;
+
+	return skv_region_linked(&map->region, name);
+}
+
 static int store_stats(void *map, struct shmkv_stats *stats)
 {
 	return skv_stats(map, stats);
@@ -629,6 +636,7 @@ const struct skv_engine skv_engine_shm = {
 	.poll_open = store_poll_open,
 	.poll = store_poll,
 	.info = store_info,
+	.linked = store_linked,
 	.stats = store_stats,
 	.memory = store_memory,
 	.participants = store_participants,

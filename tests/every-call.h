@@ -168,6 +168,7 @@ static inline void keyless_must_give(struct shmkv *kv, int expected_read, int ex
 	CHECK_EQ(shmkv_wait_cancel(kv), expected_read);
 	CHECK_EQ(shmkv_wait_resume(kv), expected_read);
 	CHECK_EQ(shmkv_info(kv, &info), expected_read);
+	CHECK_EQ(shmkv_linked(kv) < 0 ? shmkv_linked(kv) : 0, expected_read);
 	CHECK_EQ(shmkv_stats(kv, &stats), expected_read);
 	CHECK_EQ(shmkv_memory(kv, &memory), expected_read);
 	CHECK_EQ(shmkv_participants(kv, no_participant, NULL), expected_read);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/segment.h"
 
+#include <shmkv/view.h>
+
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -671,6 +673,52 @@ static void whether_others_run_is_unknown_across_pid_namespaces(void)
 		skv_test_skip("no right to make a pid namespace");
 }
 
+static void pins_are_counted_for_who_holds_them(void)
+{
+	struct shmkv_view views[3];
+	struct skv_segment s;
+	struct shmkv *kv;
+	size_t i;
+
+	skv_segment_begin(&s, 4 * MIB);
+	CHECK_EQ(shmkv_put(s.kv, KEY("k"), shmkv_str("some text"), NULL), 0);
+	kv = skv_segment_attach(&s, SHMKV_READ_ONLY);
+	for (i = 0; i < ARRAY_LEN(views); i++) {
+		CHECK_EQ(shmkv_view_begin(s.kv, KEY("k"), &views[i]), 0);
+		CHECK_EQ(roster_of(kv, getpid()).found.pins, i + 1);
+	}
+	for (i = 0; i < ARRAY_LEN(views); i++)
+		CHECK_EQ(shmkv_view_end(&views[i]), 0);
+	CHECK_EQ(roster_of(kv, getpid()).found.pins, 0);
+	shmkv_detach(kv);
+	skv_segment_end(&s);
+}
+
+/* ---- the name ---------------------------------------------------------------------------- */
+
+static void a_name_leads_to_the_map_or_to_another_or_nowhere(void)
+{
+	struct skv_segment s;
+	struct shmkv *reader, *other;
+
+	skv_segment_begin(&s, 4 * MIB);
+	reader = skv_segment_attach(&s, SHMKV_READ_ONLY);
+	CHECK_EQ(shmkv_linked(s.kv), SHMKV_LINKED);
+	CHECK_EQ(shmkv_linked(reader), SHMKV_LINKED);
+	CHECK_EQ(shmkv_unlink(s.name), 0);
+	CHECK_EQ(shmkv_linked(s.kv), SHMKV_UNLINKED);
+	CHECK_EQ(shmkv_linked(reader), SHMKV_UNLINKED);
+	CHECK_EQ(shmkv_create(s.name, NULL, &other), 0);
+	CHECK_EQ(shmkv_linked(s.kv), SHMKV_REPLACED);
+	CHECK_EQ(shmkv_linked(reader), SHMKV_REPLACED);
+	CHECK_EQ(shmkv_linked(other), SHMKV_LINKED);
+	CHECK_EQ(shmkv_linked(NULL), -EBADF);
+	shmkv_detach(reader);
+	shmkv_detach(s.kv);
+	s.kv = other;
+	skv_segment_end(&s);
+}
+
 /* ---- sizes ------------------------------------------------------------------------------ */
 
 static void structures_are_cut_to_the_callers_size(void)
@@ -725,6 +773,9 @@ const struct skv_test skv_tests_stats[] = {
 	{ "stats", "participants are alive, stopped or dead", participants_are_alive_stopped_or_dead, 20 },
 	{ "stats", "whether others run is unknown across pid namespaces",
 	  whether_others_run_is_unknown_across_pid_namespaces, 20 },
+	{ "stats", "pins are counted for who holds them", pins_are_counted_for_who_holds_them, 0 },
+	{ "stats", "a name leads to the map, to another, or nowhere",
+	  a_name_leads_to_the_map_or_to_another_or_nowhere, 0 },
 	{ "stats", "structures are cut to the caller's size", structures_are_cut_to_the_callers_size, 0 },
 	{ 0 },
 };

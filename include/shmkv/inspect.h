@@ -222,6 +222,7 @@ struct shmkv_stats {
 	uint64_t value_bytes[SHMKV_STATS_SIZES];   /* values stored */
 	/* later additions */
 	uint64_t expired; /* expired keys whose memory was taken back; part of deletes */
+	uint64_t evictions; /* keys removed to make room; part of deletes */
 };
 
 int shmkv_stats(struct shmkv *kv, struct shmkv_stats *stats);
@@ -294,6 +295,20 @@ struct shmkv_participant {
 	uint32_t pins;         /* records held by views */
 	uint32_t reservations; /* blocks reserved and not committed */
 };
+
+/*
+ * shmkv_linked - does the name still lead to this map?
+ *
+ * A map that was unlinked stays for those who are attached. Returns enum shmkv_link or -EBADF,
+ * -ECHILD, -EOPNOTSUPP, -EACCES, -EIO.
+ */
+enum shmkv_link {
+	SHMKV_UNLINKED = 0, /* nothing has that name */
+	SHMKV_LINKED = 1,
+	SHMKV_REPLACED = 2, /* another map, or something else, has it */
+};
+
+int shmkv_linked(struct shmkv *kv);
 
 /*
  * shmkv_participants - enumerate them

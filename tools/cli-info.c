@@ -145,6 +145,7 @@ void cli_show_stats(struct cli_call *call, struct emitter *e, const struct shmkv
 		{ "updates", "values replaced", LINE_COUNT, stats->updates },
 		{ "deletes", "keys removed", LINE_COUNT, stats->deletes },
 		{ "expired", "  of them expired", LINE_COUNT, stats->expired },
+		{ "evictions", "  of them evicted", LINE_COUNT, stats->evictions },
 		{ "unmet", "conditions not met", LINE_COUNT, stats->unmet },
 		{ "no_space", "refused: no space", LINE_COUNT, stats->no_space },
 		{ "lost", "refused: conflicts", LINE_COUNT, stats->lost },
@@ -245,6 +246,20 @@ struct participants {
 	bool any;
 };
 
+void cli_emit_participant(struct emitter *e, const struct shmkv_participant *p)
+{
+	emit_member_uint(e, "id", p->id);
+	emit_member_uint(e, "pid", p->pid);
+	emit_member_string(e, "state", p->state);
+	emit_member_string(e, "doing", p->doing);
+	emit_member_uint(e, "attached_ms", p->attached_ms);
+	emit_member_uint(e, "threads", p->threads);
+	emit_member_uint(e, "working", p->working);
+	emit_member_uint(e, "pins", p->pins);
+	emit_member_uint(e, "reservations", p->reservations);
+	emit_member_uint(e, "calls", p->calls);
+}
+
 static int show_participant(const struct shmkv_participant *p, void *arg)
 {
 	struct participants *all = arg;
@@ -252,16 +267,7 @@ static int show_participant(const struct shmkv_participant *p, void *arg)
 
 	if (all->call->json) {
 		emit_object_begin(e);
-		emit_member_uint(e, "id", p->id);
-		emit_member_uint(e, "pid", p->pid);
-		emit_member_string(e, "state", p->state);
-		emit_member_string(e, "doing", p->doing);
-		emit_member_uint(e, "attached_ms", p->attached_ms);
-		emit_member_uint(e, "threads", p->threads);
-		emit_member_uint(e, "working", p->working);
-		emit_member_uint(e, "pins", p->pins);
-		emit_member_uint(e, "reservations", p->reservations);
-		emit_member_uint(e, "calls", p->calls);
+		cli_emit_participant(e, p);
 		emit_object_end(e);
 		return 0;
 	}

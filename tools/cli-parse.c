@@ -13,6 +13,7 @@
 #include "durations.h"
 #include "option-blame.h"
 #include "sizes.h"
+#include "top-sample.h"
 
 int cli_usage(struct cli_call *call, const char *format, ...)
 {
@@ -217,6 +218,27 @@ static error_t set_create(int key, const char *arg, struct cli_call *call)
 	return error;
 }
 
+static error_t set_interval(struct cli_call *call, const char *text)
+{
+	if (!float_parse(text, &call->interval_s) || !(call->interval_s >= 0.1) ||
+	    call->interval_s > 3600)
+		return complain(call, cli_usage(call, "--interval needs 0.1 to 3600 seconds, not \"%s\"",
+						text));
+	return 0;
+}
+
+static error_t set_sort(struct cli_call *call, const char *text)
+{
+	for (int i = 0; i < TOP_SORT_N; i++) {
+		if (strcmp(text, top_sort_names[i]) == 0) {
+			call->sort = i;
+			return 0;
+		}
+	}
+	return complain(call, cli_usage(call, "--sort needs rate, calls, pid, pins or state, not "
+					      "\"%s\"", text));
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct cli_call *call = state->input;
@@ -292,6 +314,13 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPT_READ_ONLY:
 		call->read_only = true;
 		return 0;
+	case OPT_ONCE:
+		call->once = true;
+		return 0;
+	case OPT_INTERVAL:
+		return set_interval(call, arg);
+	case OPT_SORT:
+		return set_sort(call, arg);
 	case OPT_SIZE:
 	case OPT_CAPACITY:
 	case OPT_MODE:

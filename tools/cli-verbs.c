@@ -104,6 +104,16 @@ static const struct argp_option attach_options[] = {
 	COMMON
 };
 
+static const struct argp_option top_options[] = {
+	{ "interval", OPT_INTERVAL, "SECONDS", 0, "Between two samples, 0.1 to 3600; default 1", 1 },
+	{ "sort", OPT_SORT, "BY", 0, "Processes by rate (the default), calls, pid, pins or state", 1 },
+	{ "once", OPT_ONCE, NULL, 0, "Print one sample, with the rates of one interval, and end", 1 },
+	{ "json", OPT_JSON, NULL, 0, "With --once: answer in JSON, complaints included", -1 },
+	{ "help", OPT_HELP, NULL, 0, "Show this text", -1 },
+	{ "version", OPT_VERSION, NULL, 0, "Show the version", -1 },
+	{ 0 }
+};
+
 static const struct argp_option create_options[] = {
 	{ "size", OPT_SIZE, "SIZE", 0, "Most memory it may use, such as 64M or 2G; default 64M", 1 },
 	{ "capacity", OPT_CAPACITY, "N", 0, "Lay the index out for N keys at once; it grows anyway", 1 },
@@ -142,6 +152,9 @@ const struct cli_verb cli_verbs[] = {
 	  "Processes that are attached go on with the memory until they detach." },
 	{ "list", BOTH, plain_options, cli_list, "list the segments of this machine", NULL },
 	{ "info", READS, plain_options, cli_info, "show limits, memory and counters", NULL },
+	{ "top", VERB_COMMAND | VERB_SEGMENT | VERB_OPENS, top_options, cli_top,
+	  "watch rates, memory, processes and leaves",
+	  "The keys that work stand on the last line of the screen. It only reads." },
 	{ "get", READS | VERB_KEY, get_options, cli_get, "print a value",
 	  "Scalars and text are printed plainly, everything else as JSON; with --json all of them, as "
 	  "\"put --json\" takes them." },

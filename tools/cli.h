@@ -101,6 +101,9 @@ struct cli_call {
 	uint64_t timeout_ms;
 	int64_t initial;
 	struct shmkv_options create;
+	double interval_s; /* 0: not given */
+	int sort;          /* enum top_sort */
+	bool once;
 };
 
 struct cli_verb {
@@ -152,6 +155,9 @@ enum {
 	OPT_SHOW_TTL,
 	OPT_MAX_PROCESSES,
 	OPT_MAX_THREADS,
+	OPT_ONCE,
+	OPT_INTERVAL,
+	OPT_SORT,
 };
 
 /*
@@ -202,6 +208,7 @@ int cli_list(struct cli_call *call);
 int cli_info(struct cli_call *call);
 int cli_recover(struct cli_call *call);
 int cli_verify(struct cli_call *call);
+int cli_top(struct cli_call *call);
 int cli_get(struct cli_call *call);
 int cli_take(struct cli_call *call);
 int cli_put(struct cli_call *call);

@@ -41,6 +41,10 @@ _shmkv() {
 			return
 		}
 		;;
+	--sort)
+		_shmkv_reply $'rate\ncalls\npid\npins\nstate' "$word"
+		return
+		;;
 	--bin | --from)
 		local IFS=$'\n'
 		compopt -o filenames 2>/dev/null

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef STRESS_WORK_H
+#define STRESS_WORK_H
+
+/*
+ * work: the operations of a worker, by class of key.
+ *
+ * Each writes into the ledger what it is about to do, makes the call, and holds the answer
+ * against what the ledger allows. A failure is recorded and sets worker->failed.
+ */
+
+#include "stress/reader.h"
+#include "stress/worker.h"
+
+/* One thread. */
+struct worker {
+	const struct worker_start *start;
+	struct ledger *ledger;
+	struct ledger_writer *me;
+	struct shmkv *kv;
+	struct reader reader;
+	unsigned int writer; /* number among all threads of all workers */
+	uint32_t incarnation;
+	unsigned char *buf; /* to build values in */
+	/* The token of an earlier version of the own key with the number stale_idx. */
+	uint64_t stale_token, stale_idx;
+	bool stale_valid;
+	unsigned int mix_sum;
+	bool failed;
+};
+
+/* ---- for all of them ------------------------------------------------------------- */
+
+void work_fail_answer(struct worker *worker, const char *what, enum key_class class, uint64_t idx,
+		      int r, const char *expected);
+
+/*
+ * Answers that say "nothing was changed, for want of something". A full segment is no
+ * fault when the user gave its size.
+ */
+bool work_is_refusal(struct worker *worker, int r);
+
+struct shmkv_value work_value(struct worker *worker, enum key_class class, uint64_t idx,
+			      uint64_t seq);
+
+/* A value of a key that many write: its sequence number is the writer's. */
+struct shmkv_value work_shared_value(struct worker *worker, enum key_class class, uint64_t idx);
+
+/* Remove a key with one of the two calls that do it; what take gave is in the reader's buffer. */
+int work_remove(struct worker *worker, const struct stress_key *key, bool take,
+		struct shmkv_value *ret_value);
+
+/* ---- owned keys ------------------------------------------------------------------ */
+
+enum owned_call {
+	OWNED_PUT,
+	OWNED_REPLACE,
+	OWNED_ADD,
+	OWNED_DEL,
+	OWNED_TAKE,
+	OWNED_CAS,
+	OWNED_CAS_STALE, /* with a token that is known to be old: must not change anything */
+};
+
+
+void work_owned(struct worker *worker, enum owned_call call, uint64_t idx);
+
+/* Own keys not stored yet come first, every other time, so that the map grows in step. */
+bool work_owned_fresh(struct worker *worker, enum owned_call call);
+
+/* One of the own keys; false while there are none. */
+bool work_draw_own(struct worker *worker, bool churn, uint64_t *ret_idx);
+
+/* After a death: the call that was under way has happened or not, and the map knows. */
+bool work_settle_predecessor(struct worker *worker);
+
+/* ---- contended keys -------------------------------------------------------------- */
+
+void work_presence_add(struct worker *worker);
+void work_presence_del(struct worker *worker);
+void work_incr(struct worker *worker);
+void work_counter_cas(struct worker *worker);
+
+/* put, replace, add, cas or delete where all others do the same. */
+void work_shared(struct worker *worker, enum stress_op op);
+
+#endif

@@ -6,9 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#include <shmkv/expiry.h>
 
 #include "stress/history.h"
 #include "stress/reader.h"
+#include "stress/work.h"
 
 struct final_check {
 	const struct worker_start *start;
@@ -81,13 +85,28 @@ static bool audit(struct final_check *check, const char *when, struct shmkv_audi
 	return true;
 }
 
+/* Nobody writes any more, so the last lease ends soon; then their memory comes back at once. */
+static bool leases_expire(struct final_check *check)
+{
+	uint64_t end = work_clock_ms() + WORK_LEASE_MS_MAX + 1;
+	const struct timespec nap = { .tv_nsec = 1000000 };
+	int r;
+
+	while (work_clock_ms() <= end)
+		nanosleep(&nap, NULL);
+	ledger_op_begin(check->writer, STRESS_OP_LEASE);
+	r = shmkv_expire(check->kv, 0, NULL);
+	ledger_op_end(check->writer);
+	return r == 0 || fail_call(check, "expire", r);
+}
+
 static bool invariants_hold(struct final_check *check)
 {
 	struct ledger_final *report = check->report;
 	struct shmkv_recovery again;
 	int r;
 
-	if (!recover(check, &report->recovery))
+	if (!recover(check, &report->recovery) || !leases_expire(check))
 		return false;
 	/* What the first recovery left over is what it did wrong. */
 	if (!recover(check, &again))
@@ -289,6 +308,22 @@ static bool counter_is_right(struct final_check *check, enum key_class class, ui
 	return true;
 }
 
+static bool leases_are_gone(struct final_check *check)
+{
+	struct shmkv_value value;
+	uint64_t idx;
+	int found;
+
+	for (idx = 0; idx < check->ledger->plan.n[KEY_LEASE]; idx++) {
+		found = look_up(check, KEY_LEASE, idx, &value);
+		if (found < 0)
+			return false;
+		if (found)
+			return FAIL(check, "lease %" PRIu64 " is there after its end", idx);
+	}
+	return true;
+}
+
 static bool others_are_right(struct final_check *check)
 {
 	struct ledger *ledger = check->ledger;
@@ -308,7 +343,7 @@ static bool others_are_right(struct final_check *check)
 	for (idx = 0; idx < ledger->plan.n[KEY_CAS]; idx++)
 		if (!counter_is_right(check, KEY_CAS, idx))
 			return false;
-	return presence_is_right(check);
+	return presence_is_right(check) && leases_are_gone(check);
 }
 
 /* Every key once, and none that get did not find. */

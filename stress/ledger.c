@@ -18,7 +18,7 @@ static size_t take(size_t *at, size_t bytes)
 
 int ledger_init(struct ledger *ledger, const struct stress_options *opts)
 {
-	size_t head, processes, writers, owned, incr, cas, adds, dels, at = 0;
+	size_t head, processes, writers, owned, incr, cas, adds, dels, leases, at = 0;
 	size_t threads = (size_t)opts->procs * opts->threads;
 	const struct key_plan *plan = &ledger->plan;
 	char *map;
@@ -38,6 +38,7 @@ int ledger_init(struct ledger *ledger, const struct stress_options *opts)
 	cas = take(&at, threads * plan->n[KEY_CAS] * sizeof(*ledger->cas_sums));
 	adds = take(&at, threads * plan->n[KEY_PRESENCE] * sizeof(*ledger->adds));
 	dels = take(&at, threads * plan->n[KEY_PRESENCE] * sizeof(*ledger->dels));
+	leases = take(&at, threads * plan->n[KEY_LEASE] * sizeof(*ledger->leases));
 	owned = take(&at, plan->n[KEY_OWNED] * sizeof(*ledger->owned));
 
 	map = mmap(NULL, at, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1,
@@ -54,6 +55,7 @@ int ledger_init(struct ledger *ledger, const struct stress_options *opts)
 	ledger->cas_sums = (void *)(map + cas);
 	ledger->adds = (void *)(map + adds);
 	ledger->dels = (void *)(map + dels);
+	ledger->leases = (void *)(map + leases);
 	ledger->owned = (void *)(map + owned);
 	return 0;
 }

@@ -75,7 +75,7 @@ struct ledger_writer {
 	_Atomic uint32_t op;               /* enum stress_op */
 	_Atomic uint32_t intent;           /* enum intent_kind, stored after the three below */
 	_Atomic uint64_t intent_idx;
-	_Atomic int64_t intent_amount;
+	_Atomic int64_t intent_amount; /* owned: how many keys, each the owner's next */
 	_Atomic int64_t intent_base; /* the tally before the call */
 	_Atomic uint64_t issued;     /* sequence numbers given to values of shared keys */
 	_Atomic uint64_t fresh;      /* own keys that were stored at least once */
@@ -107,6 +107,15 @@ struct ledger_head {
 	struct ledger_final final;
 };
 
+/*
+ * The lease that a thread was granted last for one key, in milliseconds of the boot clock. It
+ * runs at least until low and is over at high; seq names the value. Stored in this order, so
+ * that who reads the same seq after a value has bounds that are not too narrow.
+ */
+struct ledger_lease {
+	_Atomic uint64_t low, high, seq;
+};
+
 /* Where the parts are; the mapping is at the same address in every process. */
 struct ledger {
 	struct key_plan plan;
@@ -119,6 +128,7 @@ struct ledger {
 	_Atomic uint64_t *owned;
 	/* One row of plan.n[class] words for each worker thread. */
 	_Atomic int64_t *incr_sums, *cas_sums, *adds, *dels;
+	struct ledger_lease *leases;
 	void *map;
 	size_t map_bytes;
 };

@@ -6,11 +6,21 @@
 
 #include "stress/stress-random.h"
 
-static const char class_letters[KEY_CLASSES + 1] = "ospic";
+static const char class_letters[KEY_CLASSES + 1] = "ospicl";
 
 static uint64_t clamp(uint64_t n, uint64_t max)
 {
 	return n < 1 ? 1 : n > max ? max : n;
+}
+
+static uint64_t others(const struct key_plan *plan)
+{
+	unsigned int class;
+	uint64_t n = 0;
+
+	for (class = KEY_OWNED + 1; class < KEY_CLASSES; class++)
+		n += plan->n[class];
+	return n;
 }
 
 void key_plan_init(struct key_plan *plan, uint64_t keys, unsigned int writers)
@@ -22,16 +32,13 @@ void key_plan_init(struct key_plan *plan, uint64_t keys, unsigned int writers)
 	plan->n[KEY_PRESENCE] = clamp(keys / 16, 256);
 	plan->n[KEY_INCR] = clamp(keys / 16, 64);
 	plan->n[KEY_CAS] = clamp(keys / 16, 64);
-	plan->n[KEY_OWNED] = keys - plan->n[KEY_SHARED] - plan->n[KEY_PRESENCE] -
-			     plan->n[KEY_INCR] - plan->n[KEY_CAS];
+	plan->n[KEY_LEASE] = clamp(keys / 16, 64);
+	plan->n[KEY_OWNED] = keys - others(plan);
 }
 
 uint64_t key_plan_owned(const struct key_plan *plan, uint64_t keys)
 {
-	uint64_t others = plan->n[KEY_SHARED] + plan->n[KEY_PRESENCE] + plan->n[KEY_INCR] +
-			  plan->n[KEY_CAS];
-
-	return keys > others ? keys - others : 1;
+	return keys > others(plan) ? keys - others(plan) : 1;
 }
 
 void stress_key_make(enum key_class class, uint64_t idx, struct stress_key *key)
@@ -96,7 +103,7 @@ bool stress_key_parse(const struct key_plan *plan, const void *bytes, size_t len
 const char *key_class_name(enum key_class class)
 {
 	static const char *const names[KEY_CLASSES] = { "owned", "shared", "presence", "incr",
-							"cas" };
+							"cas",	 "lease" };
 
 	return (unsigned int)class < KEY_CLASSES ? names[class] : "no";
 }

@@ -12,6 +12,7 @@
  *   presence  added and deleted by all: successful adds minus deletes are 0 or 1
  *   incr      counters raised by shmkv_incr: the sum of what was acknowledged
  *   cas       counters raised by get and compare-and-swap: the same
+ *   lease     added by all for some milliseconds: nobody gets one that still runs
  *
  * Of the owned keys one in sixteen is deleted now and then (churn); the others never go
  * away once they are there, so that a reader who misses one has found a fault.
@@ -27,6 +28,7 @@ enum key_class {
 	KEY_PRESENCE,
 	KEY_INCR,
 	KEY_CAS,
+	KEY_LEASE,
 	KEY_CLASSES,
 };
 

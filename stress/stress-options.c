@@ -78,7 +78,8 @@ static const char help_text[] =
 	"  --keys K             keys in play, 16..100000000 (1000000; with --history 1.. and 8)\n"
 	"  --grow, --no-grow    let the keys in play grow from 1000 to K (yes when K > 1000)\n"
 	"  --value-size A..B    bytes of a value, 40..268435456 (40..256)\n"
-	"  --mix G:P:D:A:C:I    weights of get:put:del:add:cas:incr (40:30:8:8:7:7)\n"
+	"  --mix W:W:W...       weights of get:put:del:add:cas:incr:view:batch:lease:wait,\n"
+	"                       at least six (36:26:8:8:6:6:4:2:3:1)\n"
 	"  --hash KIND          siphash13 or xxh3\n"
 	"  --seed X             of every choice (drawn from the system)\n"
 	"trouble\n"
@@ -102,6 +103,8 @@ const char *stress_op_name(enum stress_op op)
 		[STRESS_OP_GET] = "get",       [STRESS_OP_PUT] = "put",
 		[STRESS_OP_DEL] = "del",       [STRESS_OP_ADD] = "add",
 		[STRESS_OP_CAS] = "cas",       [STRESS_OP_INCR] = "incr",
+		[STRESS_OP_VIEW] = "view",     [STRESS_OP_BATCH] = "batch",
+		[STRESS_OP_LEASE] = "lease",   [STRESS_OP_WAIT] = "wait",
 		[STRESS_OP_ATTACH] = "attach", [STRESS_OP_RECOVER] = "recover",
 		[STRESS_OP_SCAN] = "scan",
 	};
@@ -211,12 +214,16 @@ wrong:
 		      PAYLOAD_MIN, PAYLOAD_MAX);
 }
 
+/* Weights that must be given; those after them are 0 when they are not. */
+#define MIX_MIN 6
+
 static bool parse_mix(const char *text, unsigned int mix[STRESS_OPS_MIXED])
 {
 	const char *at = text;
 	uint64_t weight, sum = 0;
 	unsigned int n = 0;
 
+	memset(mix, 0, STRESS_OPS_MIXED * sizeof(*mix));
 	for (;;) {
 		if (*at < '0' || *at > '9')
 			break;
@@ -224,14 +231,14 @@ static bool parse_mix(const char *text, unsigned int mix[STRESS_OPS_MIXED])
 			break;
 		mix[n++] = (unsigned int)weight;
 		sum += weight;
-		if (*at == '\0' && n == STRESS_OPS_MIXED && sum > 0)
+		if (*at == '\0' && n >= MIX_MIN && sum > 0)
 			return true;
 		if (*at != ':' || n == STRESS_OPS_MIXED)
 			break;
 		at++;
 	}
-	return refuse("--mix %s: expected six weights get:put:del:add:cas:incr of 0..10000, not all "
-		      "zero", text);
+	return refuse("--mix %s: expected at least six weights get:put:del:add:cas:incr:view:"
+		      "batch:lease:wait of 0..10000, not all zero", text);
 }
 
 static bool parse_hash(const char *text, unsigned int *ret)
@@ -294,8 +301,8 @@ struct given {
 
 static bool complete(struct stress_options *opts, const struct given *given)
 {
-	static const unsigned int mix_default[STRESS_OPS_MIXED] = { 40, 30, 8, 8, 7, 7 };
-	static const unsigned int mix_history[STRESS_OPS_MIXED] = { 40, 30, 15, 15, 0, 0 };
+	static const unsigned int mix_default[STRESS_OPS_MIXED] = { 36, 26, 8, 8, 6, 6, 4, 2, 3, 1 };
+	static const unsigned int mix_history[STRESS_OPS_MIXED] = { 40, 30, 15, 15 };
 
 	if (!given->seconds && opts->ops == 0)
 		opts->seconds = 10;
@@ -306,8 +313,12 @@ static bool complete(struct stress_options *opts, const struct given *given)
 	if (!given->mix)
 		memcpy(opts->mix, opts->history ? mix_history : mix_default, sizeof(opts->mix));
 	if (opts->history) {
-		if (opts->mix[STRESS_OP_CAS] || opts->mix[STRESS_OP_INCR])
-			return refuse("--history records get, put, del and add: give cas and incr the "
+		unsigned int op;
+
+		for (op = STRESS_OP_CAS; op < STRESS_OPS_MIXED && opts->mix[op] == 0; op++)
+			;
+		if (op < STRESS_OPS_MIXED)
+			return refuse("--history records get, put, del and add: give the others the "
 				      "weight 0");
 		if (given->value_size || given->grow == 1)
 			return refuse("--history stores 64-bit numbers under a fixed set of keys: leave "
@@ -456,6 +467,8 @@ static void print_quoted(const char *text, FILE *out)
 
 void stress_options_print(const struct stress_options *opts, FILE *out)
 {
+	unsigned int op;
+
 	print_quoted(opts->program, out);
 	fprintf(out, " --procs %u --threads %u", opts->procs, opts->threads);
 	if (opts->seconds > 0)
@@ -469,8 +482,8 @@ void stress_options_print(const struct stress_options *opts, FILE *out)
 		if (opts->keys > 1000)
 			fputs(opts->keys_start < opts->keys ? " --grow" : " --no-grow", out);
 	}
-	fprintf(out, " --mix %u:%u:%u:%u:%u:%u", opts->mix[0], opts->mix[1], opts->mix[2],
-		opts->mix[3], opts->mix[4], opts->mix[5]);
+	for (op = 0; op < STRESS_OPS_MIXED; op++)
+		fprintf(out, "%s%u", op ? ":" : " --mix ", opts->mix[op]);
 	fprintf(out, " --kill %g --stop %g", opts->kill_rate, opts->stop_rate);
 	if (!opts->sized_here)
 		fprintf(out, " --size %" PRIu64, opts->max_bytes);

@@ -111,7 +111,7 @@ void work_owned(struct worker *worker, enum owned_call call, uint64_t idx)
 	expected = owned_expected(call, owned);
 	owned.issued++;
 	owned.in_flight = true;
-	intent_begin(worker->me, INTENT_OWNED, idx, 0, 0);
+	intent_begin(worker->me, INTENT_OWNED, idx, 1, 0);
 	/* [owned.begin] release: whoever sees the new value also sees that it was asked for. */
 	atomic_store_explicit(word, owned_pack(owned), memory_order_release);
 
@@ -178,32 +178,43 @@ bool work_draw_own(struct worker *worker, bool churn, uint64_t *ret_idx)
 	return true;
 }
 
+static bool settle_key(struct worker *worker, uint64_t idx)
+{
+	uint64_t word = atomic_load_explicit(&worker->ledger->owned[idx], memory_order_relaxed);
+	struct shmkv_value value;
+	struct stress_key key;
+	int r;
+
+	if (!owned_unpack(word).in_flight)
+		return true;
+	stress_key_make(KEY_OWNED, idx, &key);
+	do {
+		r = reader_get(&worker->reader, &key, &value, NULL);
+	} while (r == -EAGAIN && !ledger_stopping(worker->ledger));
+	if (r == -EAGAIN)
+		return true; /* the final process settles it */
+	if ((r != 0 && r != -ENOENT) ||
+	    !reader_settle_owned(&worker->reader, idx, word, r == 0 ? &value : NULL, &word))
+		return false;
+	atomic_store_explicit(&worker->ledger->owned[idx], word, memory_order_release);
+	ledger_bump(&worker->me->settled);
+	return true;
+}
+
 bool work_settle_predecessor(struct worker *worker)
 {
 	struct ledger_writer *me = worker->me;
-	struct shmkv_value value;
-	struct stress_key key;
-	uint64_t idx, word;
-	int r;
+	int64_t i, n;
+	uint64_t first;
 
 	if (atomic_load_explicit(&me->intent, memory_order_acquire) != INTENT_OWNED)
 		return true;
-	idx = atomic_load_explicit(&me->intent_idx, memory_order_relaxed);
-	word = atomic_load_explicit(&worker->ledger->owned[idx], memory_order_relaxed);
-	if (owned_unpack(word).in_flight) {
-		stress_key_make(KEY_OWNED, idx, &key);
-		do {
-			r = reader_get(&worker->reader, &key, &value, NULL);
-		} while (r == -EAGAIN && !ledger_stopping(worker->ledger));
-		if (r == -EAGAIN)
-			return true; /* the final process settles it */
-		if ((r != 0 && r != -ENOENT) ||
-		    !reader_settle_owned(&worker->reader, idx, word, r == 0 ? &value : NULL, &word))
+	first = atomic_load_explicit(&me->intent_idx, memory_order_relaxed);
+	n = atomic_load_explicit(&me->intent_amount, memory_order_relaxed);
+	for (i = 0; i < n; i++) {
+		if (!settle_key(worker, first + (uint64_t)i * worker->ledger->plan.writers))
 			return false;
-		atomic_store_explicit(&worker->ledger->owned[idx], word, memory_order_release);
-		ledger_bump(&me->settled);
 	}
 	intent_end(me);
 	return true;
 }
-

@@ -9,8 +9,25 @@
  * against what the ledger allows. A failure is recorded and sets worker->failed.
  */
 
+#include <shmkv/view.h>
+
 #include "stress/reader.h"
 #include "stress/worker.h"
+
+#define WORK_VIEWS 8u
+#define WORK_BATCH 32u
+#define WORK_BATCH_VALUE 4096u /* bytes of a value in a batch, at most */
+#define WORK_LEASE_MS_MAX 50u
+#define WORK_LONG_MS 3600000u /* longer than any run */
+
+/* An open view, and what it showed at its beginning. */
+struct held_view {
+	bool open;
+	struct shmkv_view view;
+	enum key_class class;
+	uint64_t idx, seq;
+	uint32_t writer;
+};
 
 /* One thread. */
 struct worker {
@@ -25,6 +42,12 @@ struct worker {
 	/* The token of an earlier version of the own key with the number stale_idx. */
 	uint64_t stale_token, stale_idx;
 	bool stale_valid;
+	struct held_view views[WORK_VIEWS];
+	struct work_batch *batch;
+	/* The lease that was granted last, for as long as it may be renewed. */
+	uint64_t lease_token, lease_idx;
+	bool lease_held;
+	uint64_t *rows; /* two for each writer: what the ledger said before a call */
 	unsigned int mix_sum;
 	bool failed;
 };
@@ -83,5 +106,22 @@ void work_counter_cas(struct worker *worker);
 
 /* put, replace, add, cas or delete where all others do the same. */
 void work_shared(struct worker *worker, enum stress_op op);
+
+/* ---- more than one key, or more than one moment ----------------------------------- */
+
+/* Begins a view or ends one. */
+void work_view(struct worker *worker);
+/* All of them, when the worker ends by itself. */
+void work_views_end(struct worker *worker);
+
+/* Many keys in one call. */
+struct work_batch *work_batch_new(void); /* end with free */
+void work_batch(struct worker *worker);
+
+/* Keys with a time to live. */
+void work_lease(struct worker *worker);
+uint64_t work_clock_ms(void);
+
+void work_wait(struct worker *worker);
 
 #endif

@@ -134,8 +134,22 @@ static void step(struct worker *worker)
 		else
 			work_counter_cas(worker);
 		break;
-	default:
+	case STRESS_OP_INCR:
 		work_incr(worker);
+		break;
+	case STRESS_OP_VIEW:
+		work_view(worker);
+		break;
+	case STRESS_OP_BATCH:
+		work_batch(worker);
+		break;
+	case STRESS_OP_LEASE:
+		work_lease(worker);
+		break;
+	case STRESS_OP_WAIT:
+		work_wait(worker);
+		break;
+	default:
 		break;
 	}
 }
@@ -148,6 +162,7 @@ static void *thread_main(void *arg)
 		worker->failed = true;
 	while (!worker->failed && !ledger_stopping(worker->ledger))
 		step(worker);
+	work_views_end(worker);
 	return NULL;
 }
 
@@ -205,7 +220,9 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 	for (i = 0; i < STRESS_OPS_MIXED; i++)
 		worker->mix_sum += opts->mix[i];
 	worker->buf = malloc(PAYLOAD_ROOM + (size_t)opts->value_max);
-	if (!worker->buf)
+	worker->batch = work_batch_new();
+	worker->rows = calloc((size_t)ledger->plan.writers * 2, sizeof(*worker->rows));
+	if (!worker->buf || !worker->batch || !worker->rows)
 		return -ENOMEM;
 	r = reader_init(&worker->reader, ledger, opts, start->place, worker->me,
 			stress_mix(start->seed + thread));
@@ -216,6 +233,8 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 static void worker_deinit(struct worker *worker)
 {
 	reader_deinit(&worker->reader);
+	free(worker->rows);
+	free(worker->batch);
 	free(worker->buf);
 }
 

@@ -13,9 +13,14 @@ name=stress-test-$$
 
 # ---- runs ---------------------------------------------------------------------------
 
+# tracked PROGRAM ARGS...: the number of the process, which is in the name of its segment, is noted.
+tracked() {
+	sh -c 'echo $$ >>"$0"; exec "$@"' "$tap_dir/pids" "$@"
+}
+
 # passes PROGRAM ARGS...: exit 0, and the verdict and its replay are the last two lines.
 passes() {
-	"$@" >"$tap_dir/out" 2>"$tap_dir/err"
+	tracked "$@" >"$tap_dir/out" 2>"$tap_dir/err"
 	status=$?
 	cat "$tap_dir/out" "$tap_dir/err"
 	[ $status -eq 0 ] && tail -n 2 "$tap_dir/out" | head -n 1 | grep -q '^PASS ' &&
@@ -24,7 +29,7 @@ passes() {
 
 # Processes were killed and stopped, and each time the others went on.
 troubled() {
-	"$@" --json >"$tap_dir/out" 2>"$tap_dir/err" || { cat "$tap_dir/out"; return 1; }
+	tracked "$@" --json >"$tap_dir/out" 2>"$tap_dir/err" || { cat "$tap_dir/out"; return 1; }
 	jq -e '.verdict == "PASS" and .kills > 0 and .stops > 0 and .final.recoveries > 0 and .starts > 4 and
 		.kills_nobody_waited > 0 and .stops_nobody_waited > 0 and
 		.final.leaked_bytes == 0 and .final.leaked_blocks == 0 and
@@ -34,9 +39,10 @@ troubled() {
 
 # The command that it prints does the same again.
 replays() {
-	passes "$SHMKV_STRESS" --procs 2 --ops 20000 --keys 500 --mix 1:2:3:4:5:6 --seed 77 || return 1
+	passes "$SHMKV_STRESS" --procs 2 --ops 20000 --keys 500 --mix 1:2:3:4:5:6:1:1:1:1 --seed 77 ||
+		return 1
 	replay=$(sed -n 's/^replay: //p' "$tap_dir/out")
-	echo "$replay" | grep -q -- '--seed 77 --keys 500 .*--mix 1:2:3:4:5:6 ' || return 1
+	echo "$replay" | grep -q -- '--seed 77 --keys 500 .*--mix 1:2:3:4:5:6:1:1:1:1 ' || return 1
 	eval "passes $replay" || return 1
 	[ "$(sed -n 's/^replay: //p' "$tap_dir/out")" = "$replay" ]
 }
@@ -55,6 +61,7 @@ started() {
 interrupted() {
 	"$SHMKV_STRESS" --procs 2 --keys 500 --seconds 600 >"$tap_dir/out" 2>"$tap_dir/err" &
 	pid=$!
+	echo $pid >>"$tap_dir/pids"
 	started $pid || return 1
 	kill -INT $pid
 	wait $pid
@@ -68,6 +75,7 @@ interrupted() {
 children_die_with_it() {
 	"$SHMKV_STRESS" --procs 2 --keys 500 --seconds 600 --segment "$name" >"$tap_dir/out" 2>&1 &
 	pid=$!
+	echo $pid >>"$tap_dir/pids"
 	started $pid || return 1
 	kill -KILL $pid
 	wait $pid 2>/dev/null
@@ -95,15 +103,18 @@ keeps_segment() {
 
 # A segment that is too small is full, and nothing else goes wrong.
 full() {
-	"$SHMKV_STRESS" --procs 2 --ops 60000 --keys 4000 --value-size 200..4000 --size 2M \
+	tracked "$SHMKV_STRESS" --procs 2 --ops 60000 --keys 4000 --value-size 200..4000 --size 2M \
 		--mix 10:60:10:10:5:5 --json >"$tap_dir/out" 2>"$tap_dir/err" ||
 		{ cat "$tap_dir/out"; return 1; }
 	jq -e '.verdict == "PASS" and .full > 0' "$tap_dir/out"
 }
 
+# Neither under the given name nor under any of those that the runs above gave themselves.
 nothing_left() {
+	[ "$(wc -l <"$tap_dir/pids")" -gt 20 ] || return 1
 	! ls /dev/shm | grep -e "$name" || return 1
-	[ "$(ls /dev/shm | grep -c 'stress-[0-9]*$')" -le "$segments_before" ]
+	sed 's/.*/stress-&$/' "$tap_dir/pids" >"$tap_dir/names"
+	! ls /dev/shm | grep -f "$tap_dir/names"
 }
 
 # ---- histories ----------------------------------------------------------------------
@@ -161,13 +172,11 @@ window_is_small() {
 refused() {
 	words=$1
 	shift
-	"$SHMKV_STRESS" "$@" >"$tap_dir/out" 2>&1
+	tracked "$SHMKV_STRESS" "$@" >"$tap_dir/out" 2>&1
 	status=$?
 	cat "$tap_dir/out"
 	[ $status -eq 2 ] && grep -q -e "$words" "$tap_dir/out"
 }
-
-segments_before=$(ls /dev/shm | grep -c 'stress-[0-9]*$')
 
 ok_if "one process" passes "$SHMKV_STRESS" --procs 1 --ops 50000 --keys 2000
 ok_if "four processes" passes "$SHMKV_STRESS" --procs 4 --ops 300000 --keys 5000
@@ -253,6 +262,7 @@ ok_if "a rate that is none" refused "--stop nan" --stop nan
 ok_if "a value without room for its head" refused "at least 40" --value-size 10..20
 ok_if "sizes in the wrong order" refused "A..B" --value-size 200..100
 ok_if "a mix of five" refused "six weights" --mix 1:1:1:1:1
+ok_if "a mix of eleven" refused "six weights" --mix 1:1:1:1:1:1:1:1:1:1:1
 ok_if "a mix of nothing" refused "six weights" --mix 0:0:0:0:0:0
 ok_if "an unknown hash" refused "siphash13 or xxh3" --hash md5
 ok_if "a size below the least" refused "--size 1000" --size 1000

@@ -20,13 +20,6 @@ static uint8_t payload[(size_t)1 << 20];
 
 /* ---- names ------------------------------------------------------------------------- */
 
-static int no_name(const char *name, void *arg)
-{
-	(void)name;
-	*(unsigned int *)arg += 1;
-	return 0;
-}
-
 static void bad_names_are_refused_everywhere(void)
 {
 	char long_name[SHMKV_NAME_MAX + 2];
@@ -36,12 +29,14 @@ static void bad_names_are_refused_everywhere(void)
 		"nosuch:a",  "a:b",  ":a",	"SHM:a",    "shm:shm:a", long_name,
 	};
 	struct shmkv *kv = (struct shmkv *)&kv, *const before = kv;
-	unsigned int n_before = 0, n = 0;
+	char folder[] = "/dev/shm/limits-XXXXXX";
 	size_t i;
 
+	/* A folder of our own, which must be empty in the end. */
+	CHECK(mkdtemp(folder) != NULL);
+	CHECK_EQ(setenv("SHMKV_DIR", folder, 1), 0);
 	memset(long_name, 'a', sizeof(long_name) - 1);
 	long_name[sizeof(long_name) - 1] = '\0';
-	CHECK_EQ(shmkv_list(no_name, &n_before), 0);
 	for (i = 0; i < ARRAY_LEN(bad); i++) {
 		CHECK_EQ(shmkv_create(bad[i], NULL, &kv), -EINVAL);
 		CHECK_EQ(shmkv_attach(bad[i], 0, &kv), -EINVAL);
@@ -49,8 +44,7 @@ static void bad_names_are_refused_everywhere(void)
 		CHECK_EQ(shmkv_unlink(bad[i]), -EINVAL);
 		CHECK(kv == before);
 	}
-	CHECK_EQ(shmkv_list(no_name, &n), 0);
-	CHECK_EQ(n, n_before);
+	CHECK_EQ(rmdir(folder), 0);
 }
 
 static void longest_name_works(void)

@@ -98,6 +98,7 @@ int skv_heap_init(struct skv_heap *heap, const struct shmkv_options *opts)
 	r = skv_hash_key_init(&heap->hash, opts->hash, random[0], random[1]);
 	if (r < 0)
 		return r;
+	heap->hash_mask = ~(uint64_t)1;
 	heap->max_bytes = opts->max_bytes;
 	heap->retired_bytes = opts->max_bytes / 32;
 	if (heap->retired_bytes < SKV_RETIRED_BYTES_MIN)
@@ -225,6 +226,18 @@ void skv_heap_retire_table(struct skv_heap *heap, void *table, size_t bytes)
 void skv_heap_retire_other(struct skv_heap *heap, void *memory, size_t bytes)
 {
 	retire(heap, memory, bytes, KIND_OTHER);
+}
+
+uint64_t skv_heap_retired_bytes(const struct skv_heap *heap)
+{
+	uint64_t bytes = 0;
+	unsigned int i;
+
+	for (i = 0; i < heap->batch.n; i++) {
+		if ((heap->batch.items[i].bytes_and_kind & KIND_MASK) == KIND_BLOCK)
+			bytes += skv_pool_block_bytes(heap->batch.items[i].bytes_and_kind / (KIND_MASK + 1));
+	}
+	return bytes;
 }
 
 void skv_heap_reclaim(struct skv_heap *heap)

@@ -56,6 +56,8 @@ struct skv_batch {
 struct skv_heap {
 	/* fixed */
 	struct skv_hash_key hash;
+	uint64_t hash_mask;   /* for tests, which make hashes collide; otherwise all but bit 0 */
+	uint64_t record_skip; /* bytes of a record's head that are left out: see heap/record.h */
 	uint64_t max_bytes;
 	uint64_t retired_bytes; /* wait for readers when so much is retired */
 	/* takes back what skv_heap_retire_other was given, under the lock; NULL if it never is */
@@ -129,6 +131,9 @@ void skv_heap_retire_table(struct skv_heap *heap, void *table, size_t bytes);
 /* The same for memory of the engine's own, which heap->free_other takes back. */
 void skv_heap_retire_other(struct skv_heap *heap, void *memory, size_t bytes);
 
+/* How much memory, in whole blocks and without tables, is retired and not free yet. */
+uint64_t skv_heap_retired_bytes(const struct skv_heap *heap);
+
 /*
  * skv_heap_reclaim - wait for readers and free all that was retired
  *
@@ -150,7 +155,7 @@ bool skv_heap_again(struct skv_heap *heap, int r, bool *again);
 /* Bit 0 is clear: no hash is UINT64_MAX, the cursor of a scan's end. */
 static inline uint64_t skv_heap_hash(const struct skv_heap *heap, const struct skv_key *key)
 {
-	return skv_hash(&heap->hash, key->data, key->len) & ~(uint64_t)1;
+	return skv_hash(&heap->hash, key->data, key->len) & heap->hash_mask;
 }
 
 /* Under the lock. A token is never 0 and never comes twice in a process's map. */

@@ -24,31 +24,26 @@
 #define UNPOISON(p, n) ((void)(p), (void)(n))
 #endif
 
-#define CHUNKS_PER_SPAN (SKV_POOL_SPAN_BYTES / SKV_POOL_CHUNK_BYTES)
-
 struct skv_pool_chunk {
-	struct skv_pool_chunk *next, *prev; /* in the list of open chunks of its class */
-	void *free;                         /* first free block; each holds the next's address */
 	struct skv_pool_span *span;
-	uint32_t class;
-	uint32_t used, cap; /* blocks */
-	uint32_t fresh_off; /* bytes: where blocks begin that were never used */
+	struct skv_pool_chunk *next_idle; /* of its span, while no class has it */
+	uint16_t class;                   /* CHUNK_IDLE while none has */
+	uint16_t n_free;                  /* zero but during a sweep */
 };
 
-#define CHUNK_HEAD_BYTES ((size_t)64)
-_Static_assert(sizeof(struct skv_pool_chunk) <= CHUNK_HEAD_BYTES, "the head of a chunk is one line");
+#define CHUNK_IDLE 0xffffu
+#define CHUNK_HEAD_BYTES ((size_t)32)
+_Static_assert(sizeof(struct skv_pool_chunk) <= CHUNK_HEAD_BYTES, "the head has its room");
 
 /* Of its own, outside the chunks: those are aligned to their size. */
 struct skv_pool_span {
 	struct skv_pool_span *next, *prev;
 	uint8_t *memory;
-	uint32_t n_used;   /* chunks */
+	size_t bytes;
+	uint32_t n_used;    /* chunks */
 	uint32_t n_touched; /* chunks that were used at least once: a prefix */
-	uint32_t n_idle;
-	uint8_t idle[CHUNKS_PER_SPAN]; /* used before, free now */
+	struct skv_pool_chunk *idle;
 };
-
-_Static_assert(CHUNKS_PER_SPAN <= 256, "a chunk's number is one byte");
 
 struct skv_pool_large {
 	struct skv_pool_large *next, *prev;
@@ -91,9 +86,17 @@ size_t skv_pool_block_bytes(size_t size)
 
 /* ---- the limit ------------------------------------------------------------------- */
 
+static bool fits(const struct skv_pool *pool, uint64_t bytes)
+{
+	return bytes <= pool->limit_bytes && pool->used_bytes <= pool->limit_bytes - bytes;
+}
+
 int skv_pool_charge(struct skv_pool *pool, uint64_t bytes)
 {
-	if (bytes > pool->limit_bytes || pool->used_bytes > pool->limit_bytes - bytes) {
+	/* What was freed since the last sweep may make up whole chunks. */
+	if (!fits(pool, bytes) && pool->unswept_bytes >= SKV_POOL_CHUNK_BYTES)
+		skv_pool_sweep(pool);
+	if (!fits(pool, bytes)) {
 		pool->error = -ENOSPC;
 		return -ENOSPC;
 	}
@@ -107,6 +110,8 @@ void skv_pool_discharge(struct skv_pool *pool, uint64_t bytes)
 }
 
 /* ---- memory of the system -------------------------------------------------------- */
+
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
 
 /* Aligned to @align, a power of two; NULL if there is none. */
 static void *map_aligned(size_t bytes, size_t align)
@@ -128,9 +133,9 @@ static void *map_aligned(size_t bytes, size_t align)
 
 static size_t whole_pages(size_t bytes)
 {
-	const size_t huge = SKV_POOL_SPAN_BYTES, page = 4096;
+	const size_t page = 4096;
 
-	return bytes >= huge ? (bytes + page - 1) & ~(page - 1) : bytes;
+	return (bytes + page - 1) & ~(page - 1);
 }
 
 void *skv_pool_zeroed(struct skv_pool *pool, size_t bytes)
@@ -139,8 +144,8 @@ void *skv_pool_zeroed(struct skv_pool *pool, size_t bytes)
 
 	if (skv_pool_charge(pool, bytes) < 0)
 		return NULL;
-	if (bytes >= SKV_POOL_SPAN_BYTES) {
-		memory = map_aligned(whole_pages(bytes), SKV_POOL_SPAN_BYTES);
+	if (bytes >= HUGE_PAGE_BYTES) {
+		memory = map_aligned(whole_pages(bytes), HUGE_PAGE_BYTES);
 		if (memory)
 			madvise(memory, whole_pages(bytes), MADV_HUGEPAGE);
 	} else {
@@ -159,7 +164,7 @@ void skv_pool_zeroed_free(struct skv_pool *pool, void *memory, size_t bytes)
 {
 	if (!memory)
 		return;
-	if (bytes >= SKV_POOL_SPAN_BYTES)
+	if (bytes >= HUGE_PAGE_BYTES)
 		munmap(memory, whole_pages(bytes));
 	else
 		free(memory);
@@ -187,113 +192,194 @@ static void span_push(struct skv_pool_span **list, struct skv_pool_span *span)
 	*list = span;
 }
 
+/*
+ * The first spans come from malloc, each twice as long as the one before: small maps stay
+ * small, and memory that was freed a moment ago needs no page fault. From 2 MiB on a span is a
+ * huge page where the system has them: they halve the misses of a look-up.
+ */
+static uint8_t *span_memory(size_t bytes)
+{
+	uint8_t *memory;
+
+	if (bytes < HUGE_PAGE_BYTES)
+		return aligned_alloc(SKV_POOL_CHUNK_BYTES, bytes);
+	memory = map_aligned(bytes, HUGE_PAGE_BYTES);
+	if (memory)
+		madvise(memory, bytes, MADV_HUGEPAGE);
+	return memory;
+}
+
 static struct skv_pool_span *span_new(struct skv_pool *pool)
 {
 	struct skv_pool_span *span;
+	size_t bytes = SKV_POOL_SPAN_MIN;
+	uint64_t i;
 
+	for (i = 0; i < pool->n_spans && bytes < SKV_POOL_SPAN_MAX; i++)
+		bytes *= 2;
 	span = calloc(1, sizeof(*span));
 	if (!span)
 		return NULL;
-	span->memory = map_aligned(SKV_POOL_SPAN_BYTES, SKV_POOL_SPAN_BYTES);
+	span->bytes = bytes;
+	span->memory = span_memory(bytes);
 	if (!span->memory) {
 		free(span);
 		return NULL;
 	}
-	/*
-	 * The first span of a map is taken page by page, so that a small map stays small; a map
-	 * that needs more than one is worth huge pages: they halve the misses of a look-up.
-	 */
-	if (pool->n_spans > 0)
-		madvise(span->memory, SKV_POOL_SPAN_BYTES, MADV_HUGEPAGE);
 	pool->n_spans++;
-	pool->spare_bytes += SKV_POOL_SPAN_BYTES;
+	pool->spare_bytes += bytes;
 	span_push(&pool->spans, span);
 	return span;
 }
 
 static void span_free(struct skv_pool *pool, struct skv_pool_span *span)
 {
-	UNPOISON(span->memory, SKV_POOL_SPAN_BYTES);
-	munmap(span->memory, SKV_POOL_SPAN_BYTES);
+	UNPOISON(span->memory, span->bytes);
+	if (span->bytes < HUGE_PAGE_BYTES)
+		free(span->memory);
+	else
+		munmap(span->memory, span->bytes);
 	free(span);
 	pool->n_spans--;
 }
 
 /* ---- chunks ---------------------------------------------------------------------- */
 
-static void chunk_unlink(struct skv_pool *pool, struct skv_pool_chunk *chunk)
+static bool is_nursed(const struct skv_pool *pool, const void *block)
 {
-	if (chunk->prev)
-		chunk->prev->next = chunk->next;
-	else
-		pool->open[chunk->class] = chunk->next;
-	if (chunk->next)
-		chunk->next->prev = chunk->prev;
+	return (uintptr_t)block - (uintptr_t)pool->nursery < SKV_POOL_NURSERY_BYTES && pool->nursery;
 }
 
-static void chunk_push(struct skv_pool *pool, struct skv_pool_chunk *chunk)
+static struct skv_pool_chunk *chunk_of(const void *block)
 {
-	chunk->prev = NULL;
-	chunk->next = pool->open[chunk->class];
-	if (chunk->next)
-		chunk->next->prev = chunk;
-	pool->open[chunk->class] = chunk;
+	return (struct skv_pool_chunk *)((uintptr_t)block & ~(SKV_POOL_CHUNK_BYTES - 1));
 }
 
-static struct skv_pool_chunk *chunk_new(struct skv_pool *pool, unsigned int class)
+static uint32_t chunk_cap(unsigned int class)
 {
-	struct skv_pool_span *span;
+	return (uint32_t)((SKV_POOL_CHUNK_BYTES - CHUNK_HEAD_BYTES) / class_bytes(class));
+}
+
+/* How many blocks of a chunk have ever been used. */
+static uint32_t chunk_cut(const struct skv_pool *pool, const struct skv_pool_chunk *chunk)
+{
+	const struct skv_pool_class *class = &pool->classes[chunk->class];
+	const uint8_t *begin = (const uint8_t *)chunk + CHUNK_HEAD_BYTES;
+
+	if (class->fresh && chunk_of(class->fresh - 1) == chunk)
+		return (uint32_t)((size_t)(class->fresh - begin) / class_bytes(chunk->class));
+	return chunk_cap(chunk->class);
+}
+
+/* Give a class another chunk to cut blocks from. Only when it has none left. */
+static bool chunk_take(struct skv_pool *pool, unsigned int number)
+{
+	struct skv_pool_class *class = &pool->classes[number];
+	struct skv_pool_span *span = pool->spans ? pool->spans : span_new(pool);
 	struct skv_pool_chunk *chunk;
-	uint32_t number;
 
-	if (skv_pool_charge(pool, SKV_POOL_CHUNK_BYTES) < 0)
-		return NULL;
-	span = pool->spans ? pool->spans : span_new(pool);
 	if (!span) {
-		skv_pool_discharge(pool, SKV_POOL_CHUNK_BYTES);
 		pool->error = -ENOMEM;
-		return NULL;
+		return false;
 	}
-	number = span->n_idle > 0 ? span->idle[--span->n_idle] : span->n_touched++;
-	if (++span->n_used == CHUNKS_PER_SPAN) {
+	chunk = span->idle;
+	if (chunk)
+		span->idle = chunk->next_idle;
+	else
+		chunk = (void *)(span->memory + span->n_touched++ * SKV_POOL_CHUNK_BYTES);
+	if (++span->n_used * SKV_POOL_CHUNK_BYTES == span->bytes) {
 		span_unlink(&pool->spans, span);
 		span_push(&pool->full_spans, span);
 	}
 	pool->spare_bytes -= SKV_POOL_CHUNK_BYTES;
 	pool->chunk_bytes += SKV_POOL_CHUNK_BYTES;
 
-	chunk = (struct skv_pool_chunk *)(span->memory + number * SKV_POOL_CHUNK_BYTES);
 	UNPOISON(chunk, CHUNK_HEAD_BYTES);
 	POISON((uint8_t *)chunk + CHUNK_HEAD_BYTES, SKV_POOL_CHUNK_BYTES - CHUNK_HEAD_BYTES);
-	*chunk = (struct skv_pool_chunk){
-		.span = span,
-		.class = class,
-		.cap = (uint32_t)((SKV_POOL_CHUNK_BYTES - CHUNK_HEAD_BYTES) / class_bytes(class)),
-		.fresh_off = CHUNK_HEAD_BYTES,
-	};
-	chunk_push(pool, chunk);
-	return chunk;
+	*chunk = (struct skv_pool_chunk){ .span = span, .class = (uint16_t)number };
+	class->fresh = (uint8_t *)chunk + CHUNK_HEAD_BYTES;
+	class->fresh_end = class->fresh + chunk_cap(number) * class_bytes(number);
+	class->n_chunks++;
+	return true;
 }
 
-/* An empty chunk that is in no list any more. */
-static void chunk_free(struct skv_pool *pool, struct skv_pool_chunk *chunk)
+/* No block of it is in use or in a list. */
+static void chunk_give_back(struct skv_pool *pool, struct skv_pool_chunk *chunk)
 {
+	struct skv_pool_class *class = &pool->classes[chunk->class];
 	struct skv_pool_span *span = chunk->span;
 
-	if (span->n_used-- == CHUNKS_PER_SPAN) {
+	if (class->fresh && chunk_of(class->fresh - 1) == chunk)
+		class->fresh = class->fresh_end = NULL;
+	class->n_chunks--;
+	if (span->n_used-- * SKV_POOL_CHUNK_BYTES == span->bytes) {
 		span_unlink(&pool->full_spans, span);
 		span_push(&pool->spans, span);
 	}
-	span->idle[span->n_idle++] =
-		(uint8_t)(((uint8_t *)chunk - span->memory) / SKV_POOL_CHUNK_BYTES);
+	chunk->class = CHUNK_IDLE;
+	chunk->n_free = 0;
+	chunk->next_idle = span->idle;
+	span->idle = chunk;
 	pool->chunk_bytes -= SKV_POOL_CHUNK_BYTES;
 	pool->spare_bytes += SKV_POOL_CHUNK_BYTES;
 	skv_pool_discharge(pool, SKV_POOL_CHUNK_BYTES);
+}
 
-	/* One span's worth stays at hand, so that a map which breathes does not map and unmap. */
-	if (span->n_used == 0 && pool->spare_bytes >= 2 * SKV_POOL_SPAN_BYTES) {
+/* ---- sweeping -------------------------------------------------------------------- */
+
+/* Blocks of chunks that are free as a whole leave the list; so do those chunks, at the last. */
+static void sweep_class(struct skv_pool *pool, unsigned int number)
+{
+	struct skv_pool_class *class = &pool->classes[number];
+	void *block, **link, *gone = NULL;
+	struct skv_pool_chunk *chunk;
+
+	for (block = class->free; block; block = *(void **)block) {
+		UNPOISON(block, sizeof(void *));
+		if (!is_nursed(pool, block))
+			chunk_of(block)->n_free++;
+	}
+	for (link = &class->free; (block = *link);) {
+		chunk = chunk_of(block);
+		if (is_nursed(pool, block) || chunk->n_free < chunk_cut(pool, chunk)) {
+			link = (void **)block;
+			continue;
+		}
+		*link = *(void **)block;
+		*(void **)block = gone;
+		gone = block;
+		pool->free_bytes -= class_bytes(number);
+	}
+	while (gone) {
+		block = gone;
+		gone = *(void **)block;
+		POISON(block, class_bytes(number));
+		chunk = chunk_of(block);
+		if (--chunk->n_free == 0)
+			chunk_give_back(pool, chunk);
+	}
+	for (block = class->free; block; block = link) {
+		if (!is_nursed(pool, block))
+			chunk_of(block)->n_free = 0;
+		link = *(void **)block;
+		POISON(block, sizeof(void *));
+	}
+}
+
+void skv_pool_sweep(struct skv_pool *pool)
+{
+	struct skv_pool_span *span, *next;
+	unsigned int i;
+
+	for (i = 0; i < SKV_POOL_CLASSES; i++)
+		sweep_class(pool, i);
+	pool->unswept_bytes = 0;
+	for (span = pool->spans; span; span = next) {
+		next = span->next;
+		if (span->n_used > 0 || pool->n_spans == 1)
+			continue;
 		span_unlink(&pool->spans, span);
-		pool->spare_bytes -= SKV_POOL_SPAN_BYTES;
+		pool->spare_bytes -= span->bytes;
 		span_free(pool, span);
 	}
 }
@@ -342,53 +428,128 @@ static void large_free(struct skv_pool *pool, void *block)
 
 /* ---- blocks ---------------------------------------------------------------------- */
 
+/* The next stretch of the nursery, or NULL when that has come to its end. */
+static void *nurse(struct skv_pool *pool, struct skv_pool_class *class, size_t bytes)
+{
+	const size_t page = 4096;
+	uint8_t *block;
+
+	if (!pool->nursery) {
+		pool->nursery = aligned_alloc(64, SKV_POOL_NURSERY_BYTES);
+		if (!pool->nursery)
+			return NULL;
+		POISON(pool->nursery, SKV_POOL_NURSERY_BYTES);
+	}
+	if (bytes > SKV_POOL_NURSERY_BYTES - pool->nursery_at)
+		return NULL;
+	if (pool->nursery_at + bytes > pool->nursery_charged) {
+		if (skv_pool_charge(pool, page) < 0)
+			return NULL;
+		pool->nursery_charged += page;
+		pool->chunk_bytes += page;
+	}
+	block = pool->nursery + pool->nursery_at;
+	pool->nursery_at += bytes;
+	UNPOISON(block, bytes);
+	class->n_nursed++;
+	class->n_used++;
+	pool->n_blocks++;
+	return block;
+}
+
+static __attribute__((noinline)) void *alloc_slow(struct skv_pool *pool, unsigned int number)
+{
+	struct skv_pool_class *class = &pool->classes[number];
+	uint8_t *block = class->fresh;
+	size_t bytes = class_bytes(number);
+	void *nursed;
+
+	if (pool->nursery_at < SKV_POOL_NURSERY_BYTES) {
+		nursed = nurse(pool, class, bytes);
+		if (nursed)
+			return nursed;
+	}
+
+	if (block == class->fresh_end) {
+		if (skv_pool_charge(pool, SKV_POOL_CHUNK_BYTES) < 0)
+			return NULL;
+		if (!chunk_take(pool, number)) {
+			skv_pool_discharge(pool, SKV_POOL_CHUNK_BYTES);
+			return NULL;
+		}
+		block = class->fresh;
+	}
+	UNPOISON(block, bytes);
+	class->fresh = block + bytes;
+	class->n_used++;
+	pool->n_blocks++;
+	return block;
+}
+
 void *skv_pool_alloc(struct skv_pool *pool, size_t size)
 {
-	struct skv_pool_chunk *chunk;
-	unsigned int class;
+	struct skv_pool_class *class;
+	unsigned int number;
 	void *block;
 
 	if (size > SKV_POOL_SMALL_MAX)
 		return large_alloc(pool, size);
-	class = class_of(size);
-	chunk = pool->open[class];
-	if (!chunk) {
-		chunk = chunk_new(pool, class);
-		if (!chunk)
-			return NULL;
-	}
-	block = chunk->free;
-	if (block) {
-		UNPOISON(block, class_bytes(class));
-		chunk->free = *(void **)block;
-	} else {
-		block = (uint8_t *)chunk + chunk->fresh_off;
-		UNPOISON(block, class_bytes(class));
-		chunk->fresh_off += (uint32_t)class_bytes(class);
-	}
-	if (++chunk->used == chunk->cap)
-		chunk_unlink(pool, chunk);
+	number = class_of(size);
+	class = &pool->classes[number];
+	block = class->free;
+	if (!block)
+		return alloc_slow(pool, number);
+	UNPOISON(block, class_bytes(number));
+	class->free = *(void **)block;
+	class->n_used++;
+	pool->n_blocks++;
+	pool->free_bytes -= class_bytes(number);
 	return block;
+}
+
+static void free_spans(struct skv_pool *pool)
+{
+	struct skv_pool_span *span;
+
+	while ((span = pool->spans)) {
+		pool->spans = span->next;
+		span_free(pool, span);
+	}
+	while ((span = pool->full_spans)) {
+		pool->full_spans = span->next;
+		span_free(pool, span);
+	}
+}
+
+/* No block is in use: begin anew. The nursery stays at hand. */
+static void forget_all(struct skv_pool *pool)
+{
+	free_spans(pool);
+	memset(pool->classes, 0, sizeof(pool->classes));
+	skv_pool_discharge(pool, pool->chunk_bytes);
+	pool->chunk_bytes = pool->free_bytes = pool->spare_bytes = pool->unswept_bytes = 0;
+	pool->nursery_at = pool->nursery_charged = 0;
 }
 
 void skv_pool_free(struct skv_pool *pool, void *block, size_t size)
 {
-	struct skv_pool_chunk *chunk;
+	struct skv_pool_class *class;
+	unsigned int number;
 
 	if (size > SKV_POOL_SMALL_MAX) {
 		large_free(pool, block);
 		return;
 	}
-	chunk = (struct skv_pool_chunk *)((uintptr_t)block & ~(SKV_POOL_CHUNK_BYTES - 1));
-	*(void **)block = chunk->free;
-	chunk->free = block;
-	POISON(block, class_bytes(chunk->class));
-	if (chunk->used-- == chunk->cap)
-		chunk_push(pool, chunk);
-	if (chunk->used == 0) {
-		chunk_unlink(pool, chunk);
-		chunk_free(pool, chunk);
-	}
+	number = class_of(size);
+	class = &pool->classes[number];
+	*(void **)block = class->free;
+	class->free = block;
+	class->n_used--;
+	pool->free_bytes += class_bytes(number);
+	pool->unswept_bytes += class_bytes(number);
+	POISON(block, class_bytes(number));
+	if (--pool->n_blocks == 0)
+		forget_all(pool);
 }
 
 /* ---- the whole ------------------------------------------------------------------- */
@@ -402,20 +563,15 @@ void skv_pool_init(struct skv_pool *pool, uint64_t limit_bytes)
 void skv_pool_deinit(struct skv_pool *pool)
 {
 	struct skv_pool_large *large;
-	struct skv_pool_span *span;
 
 	while ((large = pool->large)) {
 		pool->large = large->next;
 		free(large);
 	}
-	while ((span = pool->spans)) {
-		pool->spans = span->next;
-		span_free(pool, span);
-	}
-	while ((span = pool->full_spans)) {
-		pool->full_spans = span->next;
-		span_free(pool, span);
-	}
+	if (pool->nursery)
+		UNPOISON(pool->nursery, SKV_POOL_NURSERY_BYTES);
+	free(pool->nursery);
+	free_spans(pool);
 	memset(pool, 0, sizeof(*pool));
 }
 
@@ -432,57 +588,70 @@ static void violated(struct check *check, const char *sentence)
 		check->fn(sentence, check->arg);
 }
 
-static void check_chunk(const struct skv_pool *pool, const struct skv_pool_chunk *chunk,
-			struct check *check, uint64_t *used)
+/* The chunks of a span by class; blocks in use follow from what was cut and what is free. */
+static void check_span(const struct skv_pool *pool, const struct skv_pool_span *span,
+		       struct check *check, uint64_t *n_chunks, uint64_t *n_cut)
 {
-	const struct skv_pool_chunk *at;
+	const struct skv_pool_chunk *chunk;
+	uint32_t i, n_used = 0;
 
-	if (chunk->class >= SKV_POOL_CLASSES || chunk->used > chunk->cap || chunk->used == 0) {
-		violated(check, "a chunk of the pool has an impossible number of blocks");
-		return;
+	for (i = 0; i < span->n_touched; i++) {
+		chunk = (void *)(span->memory + i * SKV_POOL_CHUNK_BYTES);
+		if (chunk->class == CHUNK_IDLE)
+			continue;
+		n_used++;
+		if (chunk->class >= SKV_POOL_CLASSES || chunk->span != span || chunk->n_free != 0) {
+			violated(check, "the head of a chunk of the pool is damaged");
+			return;
+		}
+		n_chunks[chunk->class]++;
+		n_cut[chunk->class] += chunk_cut(pool, chunk);
 	}
-	*used += chunk->used * class_bytes(chunk->class);
-	for (at = pool->open[chunk->class]; at && at != chunk; at = at->next)
-		;
-	if ((at != NULL) != (chunk->used < chunk->cap))
-		violated(check, "a chunk of the pool is listed as open and is full, or the reverse");
+	if (n_used != span->n_used)
+		violated(check, "the chunks of a span do not add up");
 }
 
-static void check_span(const struct skv_pool *pool, const struct skv_pool_span *span,
-		       struct check *check, uint64_t *used, uint64_t *n_chunks)
+static uint64_t count_free(const struct skv_pool_class *class)
 {
-	bool idle[CHUNKS_PER_SPAN] = { false };
-	uint32_t i;
+	void *block, *next;
+	uint64_t n = 0;
 
-	if (span->n_used + span->n_idle != span->n_touched || span->n_touched > CHUNKS_PER_SPAN) {
-		violated(check, "the chunks of a span do not add up");
-		return;
+	for (block = class->free; block; block = next, n++) {
+		UNPOISON(block, sizeof(void *));
+		next = *(void **)block;
+		POISON(block, sizeof(void *));
 	}
-	for (i = 0; i < span->n_idle; i++)
-		idle[span->idle[i]] = true;
-	for (i = 0; i < span->n_touched; i++) {
-		if (idle[i])
-			continue;
-		check_chunk(pool, (void *)(span->memory + i * SKV_POOL_CHUNK_BYTES), check, used);
-		++*n_chunks;
-	}
+	return n;
 }
 
 uint64_t skv_pool_check(const struct skv_pool *pool, void (*fn)(const char *violation, void *arg),
 			void *arg, uint64_t *ret_used)
 {
+	uint64_t n_chunks[SKV_POOL_CLASSES] = { 0 }, n_cut[SKV_POOL_CLASSES] = { 0 };
 	struct check check = { .fn = fn, .arg = arg };
+	uint64_t used = 0, all_chunks = 0, n_large = 0, free_bytes = 0, n_blocks = 0, n_free;
 	const struct skv_pool_large *large;
 	const struct skv_pool_span *span;
-	uint64_t used = 0, n_chunks = 0, n_large = 0;
+	unsigned int i;
 
 	for (span = pool->spans; span; span = span->next)
-		check_span(pool, span, &check, &used, &n_chunks);
+		check_span(pool, span, &check, n_chunks, n_cut);
 	for (span = pool->full_spans; span; span = span->next)
-		check_span(pool, span, &check, &used, &n_chunks);
+		check_span(pool, span, &check, n_chunks, n_cut);
+	for (i = 0; i < SKV_POOL_CLASSES; i++) {
+		n_free = count_free(&pool->classes[i]);
+		if (n_chunks[i] != pool->classes[i].n_chunks ||
+		    n_cut[i] + pool->classes[i].n_nursed != pool->classes[i].n_used + n_free)
+			violated(&check, "the blocks of a class do not add up");
+		n_blocks += pool->classes[i].n_used;
+		all_chunks += n_chunks[i];
+		used += pool->classes[i].n_used * class_bytes(i);
+		free_bytes += n_free * class_bytes(i);
+	}
 	for (large = pool->large; large; large = large->next)
 		n_large += large->bytes;
-	if (n_chunks * SKV_POOL_CHUNK_BYTES != pool->chunk_bytes)
+	if (all_chunks * SKV_POOL_CHUNK_BYTES + pool->nursery_charged != pool->chunk_bytes ||
+	    free_bytes != pool->free_bytes || n_blocks != pool->n_blocks)
 		violated(&check, "the chunks of the pool are not as many as it counts");
 	if (n_large != pool->large_bytes)
 		violated(&check, "the large blocks of the pool are not as large as it counts");

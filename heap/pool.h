@@ -5,13 +5,20 @@
 /*
  * pool: the memory of one heap map: blocks of any size, up to a limit in bytes.
  *
- * Blocks of up to SKV_POOL_SMALL_MAX bytes come from chunks of one size class each; taking
- * one is a few instructions and never a call of malloc. Larger blocks come from malloc, one by
- * one. A chunk that has become empty serves any class, and memory that nobody needs goes back
- * to the system. skv_pool_deinit frees everything at once, whatever is still in use.
+ * Blocks of up to SKV_POOL_SMALL_MAX bytes are cut from chunks of one size class each. A block
+ * that is freed goes to its class's list and is the next to be used again, while it is still in
+ * the cache; its chunk is not touched. Before the limit makes a call fail, and when asked, the
+ * lists are swept: chunks of which every block is free serve any class again, and memory
+ * that nobody needs goes back to the system. So it does when the last block is freed. Larger
+ * blocks come from malloc, one by one. skv_pool_deinit frees everything at once, whatever is
+ * still in use.
  *
- *     span 2 MiB   [chunk 32 KiB][chunk][chunk] ... [chunk]
- *     chunk        [head 64 B][block][block] ... [block]     all of one class
+ *     nursery 32 KiB         [block][block] ...                        of any class
+ *     span 64 KiB to 2 MiB   [chunk 4 KiB][chunk][chunk] ... [chunk]
+ *     chunk                  [head 32 B][block][block] ... [block]     all of one class
+ *
+ * The first blocks of a map are cut from the nursery one behind the other, so that a small map
+ * needs no chunk for each class and touches few pages. They stay of their class.
  *
  * Threads: one at a time; the map's lock sees to it.
  */
@@ -21,27 +28,42 @@
 #include <stdint.h>
 
 /* Bytes. A chunk holds at least seven blocks, so at most an eighth of it is cut off. */
-#define SKV_POOL_SMALL_MAX ((size_t)4096)
-#define SKV_POOL_CHUNK_BYTES ((size_t)32 << 10)
-#define SKV_POOL_SPAN_BYTES ((size_t)2 << 20)
-#define SKV_POOL_CLASSES 56u
+#define SKV_POOL_SMALL_MAX ((size_t)512)
+#define SKV_POOL_CHUNK_BYTES ((size_t)4096)
+#define SKV_POOL_NURSERY_BYTES ((size_t)32 << 10)
+#define SKV_POOL_SPAN_MIN ((size_t)64 << 10)
+#define SKV_POOL_SPAN_MAX ((size_t)2 << 20)
+#define SKV_POOL_CLASSES 32u
 
-struct skv_pool_chunk;
 struct skv_pool_span;
 struct skv_pool_large;
 
+struct skv_pool_class {
+	void *free;                /* first free block; each holds the next's address */
+	uint8_t *fresh;            /* blocks of the newest chunk that were never used ... */
+	uint8_t *fresh_end;        /* ... end here, or before */
+	uint64_t n_used, n_chunks; /* blocks, chunks */
+	uint64_t n_nursed;         /* blocks that were cut from the nursery */
+};
+
 struct skv_pool {
-	struct skv_pool_chunk *open[SKV_POOL_CLASSES]; /* chunks with a free block */
-	struct skv_pool_span *spans;                   /* those with a free chunk */
+	struct skv_pool_class classes[SKV_POOL_CLASSES];
+	struct skv_pool_span *spans; /* those with a free chunk */
 	struct skv_pool_span *full_spans;
 	struct skv_pool_large *large;
+	uint8_t *nursery;       /* NULL before the first block */
+	size_t nursery_at;      /* bytes that were cut from it */
+	size_t nursery_charged; /* in steps of a page */
 	uint64_t limit_bytes;
 	uint64_t used_bytes;  /* chunks in use, large blocks, and what was charged */
-	uint64_t chunk_bytes; /* of those: chunks in use */
+	uint64_t chunk_bytes; /* of those: chunks in use, and the nursery as far as it is cut */
 	uint64_t large_bytes; /* of those: large blocks */
-	uint64_t spare_bytes; /* chunks of spans that no class has now, not in used_bytes */
+	uint64_t n_blocks;    /* in use, large ones not counted */
+	uint64_t free_bytes;  /* of chunks in use: blocks in the lists */
+	uint64_t spare_bytes; /* chunks that no class has now, not in used_bytes */
+	uint64_t unswept_bytes; /* freed since the last sweep */
 	uint64_t n_spans;
-	int error;            /* why the last skv_pool_alloc or _charge failed */
+	int error; /* why the last skv_pool_alloc or _charge failed */
 };
 
 void skv_pool_init(struct skv_pool *pool, uint64_t limit_bytes);
@@ -69,6 +91,13 @@ size_t skv_pool_block_bytes(size_t size);
  */
 int skv_pool_charge(struct skv_pool *pool, uint64_t bytes);
 void skv_pool_discharge(struct skv_pool *pool, uint64_t bytes);
+
+/*
+ * skv_pool_sweep - take chunks without a used block from their classes
+ *
+ * Linear in the number of free blocks. Done by the pool itself before it answers -ENOSPC.
+ */
+void skv_pool_sweep(struct skv_pool *pool);
 
 /*
  * skv_pool_zeroed - fresh memory of zeros that is not a block, for tables

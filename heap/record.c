@@ -6,16 +6,19 @@
 int skv_record_new(struct skv_heap *heap, const struct skv_key *key, uint64_t hash,
 		   uint64_t value_len, struct skv_record **ret_record)
 {
-	uint64_t bytes = sizeof(struct skv_record) + key->len + value_len;
+	uint64_t bytes = sizeof(struct skv_record) - heap->record_skip + key->len + value_len;
 	struct skv_record *record;
+	uint8_t *block;
 
 	if (value_len > UINT32_MAX || bytes > heap->max_bytes ||
 	    skv_pool_block_bytes(bytes) > heap->max_bytes)
 		return -EFBIG;
-	record = skv_pool_alloc(&heap->pool, bytes);
-	if (!record)
+	block = skv_pool_alloc(&heap->pool, bytes);
+	if (!block)
 		return heap->pool.error;
-	record->hash = hash;
+	record = (struct skv_record *)(block - heap->record_skip);
+	if (heap->record_skip == 0)
+		record->hash = hash;
 	record->token = skv_heap_next_token(heap);
 	record->value_len = (uint32_t)value_len;
 	record->key_len_less_1 = (uint16_t)(key->len - 1);
@@ -75,12 +78,13 @@ int skv_record_from_splice(struct skv_heap *heap, const struct skv_key *key, uin
 
 void skv_record_free(struct skv_heap *heap, struct skv_record *record)
 {
-	skv_pool_free(&heap->pool, record, skv_record_bytes(record));
+	skv_pool_free(&heap->pool, (uint8_t *)record + heap->record_skip,
+		      skv_record_asked(heap, record));
 }
 
 void skv_record_retire(struct skv_heap *heap, struct skv_record *record)
 {
-	skv_heap_retire(heap, record, skv_record_bytes(record));
+	skv_heap_retire(heap, (uint8_t *)record + heap->record_skip, skv_record_asked(heap, record));
 }
 
 int skv_record_read(const struct skv_record *record, struct skv_sink *sink)

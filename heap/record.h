@@ -7,6 +7,9 @@
  *
  *     [hash 8][token 8][value length 4][key length 2][flags 2][key][value: one msgpack object]
  *
+ * A map that would rather be small leaves the hash out: then the block begins with the token, the
+ * record's address is that of the word before, and the hash is computed again where it is needed.
+ *
  * Once published a record never changes; a new value is a new record. So whoever can reach it
  * inside a read section may read it, and small ones lie in one or two cache lines.
  */
@@ -16,7 +19,7 @@
 #include <string.h>
 
 struct skv_record {
-	uint64_t hash;
+	uint64_t hash; /* or no memory of ours: see skv_record_hash */
 	uint64_t token;
 	uint32_t value_len;
 	uint16_t key_len_less_1;
@@ -40,6 +43,25 @@ static inline const uint8_t *skv_record_value(const struct skv_record *record)
 static inline size_t skv_record_bytes(const struct skv_record *record)
 {
 	return sizeof(*record) + skv_record_key_len(record) + record->value_len;
+}
+
+/* Of its block, as it was asked for. */
+static inline size_t skv_record_asked(const struct skv_heap *heap, const struct skv_record *record)
+{
+	return skv_record_bytes(record) - heap->record_skip;
+}
+
+static inline uint64_t skv_record_hash(const struct skv_heap *heap, const struct skv_record *record)
+{
+	const struct skv_key key = { .data = record->bytes, .len = skv_record_key_len(record) };
+
+	return heap->record_skip ? skv_heap_hash(heap, &key) : record->hash;
+}
+
+/* Records of this map shall have no hash: skv_record_hash computes it. Before the first one. */
+static inline void skv_record_leave_out_hash(struct skv_heap *heap)
+{
+	heap->record_skip = offsetof(struct skv_record, token);
 }
 
 /* Short keys are compared here and not by a call: eight bytes at a time, the last overlapping. */

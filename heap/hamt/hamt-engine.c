@@ -182,6 +182,7 @@ static bool again(struct skv_hamt_map *map, int r, bool *repeated)
 	skv_hamt_release_ending(&map->trie);
 	skv_hamt_dismantle(&map->trie, SIZE_MAX);
 	skv_hamt_trim(&map->trie);
+	skv_pool_sweep(&map->heap.pool);
 	skv_heap_unlock(&map->heap, locked);
 	return skv_heap_again(&map->heap, r, repeated);
 }

@@ -8,7 +8,7 @@
  * has hardly a TLB miss. Not before, because a huge page is cleared as a whole. */
 #define CHUNK_MIN ((size_t)8 << 10)
 #define CHUNK_MID ((size_t)512 << 10)
-#define CHUNK_MAX SKV_POOL_SPAN_BYTES
+#define CHUNK_MAX SKV_POOL_SPAN_MAX
 #define HUGE_FROM ((size_t)4 << 20)
 
 /* Cut for one class at once, a 64th of a chunk: little enough that a small map touches few

@@ -106,6 +106,12 @@ struct skv_write_op {
 	uint64_t token;
 };
 
+/*
+ * Looks at a value in place: the whole packed value, which is right and does not change during
+ * the call. Must not call into the map.
+ */
+typedef int skv_peek_fn(void *arg, const uint8_t *value, size_t len, uint64_t token);
+
 struct skv_engine {
 	const char *scheme; /* "shm", "heap:adaptive" */
 	/* A name is the whole scheme, or the scheme, '/' and a label; no other process sees it. */
@@ -121,6 +127,11 @@ struct skv_engine {
 	int (*list)(int (*fn)(const char *name, void *arg), void *arg);
 
 	int (*get)(void *map, const struct skv_key *key, struct skv_sink *sink);
+	/*
+	 * NULL, or a shorter way than get for engines whose values cannot change while they are
+	 * looked at: calls @fn once and answers what it answers, or -ENOENT.
+	 */
+	int (*peek)(void *map, const struct skv_key *key, skv_peek_fn *fn, void *arg);
 	int (*exists)(void *map, const struct skv_key *key);
 	/* @ttl_ms: one of those that expiry.h allows, checked by the caller; an engine without
 	 * touch is not asked for any that ends, and may ignore it. */

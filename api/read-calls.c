@@ -4,6 +4,7 @@
 #include "api/packed.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* shmkv_get_alloc gives up when the value outgrew its buffer so often. */
 #define ALLOC_TRIES_MAX 16u
@@ -47,19 +48,143 @@ static int read_value(struct shmkv *kv, const void *key, size_t key_len, struct 
 	return r;
 }
 
-int shmkv_get(struct shmkv *kv, const void *key, size_t key_len, void *buf, size_t cap,
-	      struct shmkv_value *ret_value, uint64_t *ret_token)
+/* ---- in place, where the engine can ---------------------------------------------- */
+
+struct peek {
+	void *buf;
+	size_t cap;
+	enum shmkv_type type; /* that the value must have */
+	struct shmkv_value *ret_value;
+	size_t *ret_len;
+	uint64_t *ret_token;
+};
+
+/* The few forms that nearly all text and bytes have; the rest is for skv_msgpack_item. */
+static inline bool short_payload(const uint8_t *value, enum shmkv_type *ret_type, size_t *ret_off)
+{
+	if (value[0] == 0xc4) {
+		*ret_type = SHMKV_BIN;
+		*ret_off = 2;
+	} else if (value[0] == 0xd9) {
+		*ret_type = SHMKV_STR;
+		*ret_off = 2;
+	} else if (value[0] >> 5 == 5) {
+		*ret_type = SHMKV_STR;
+		*ret_off = 1;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/* What shmkv_get gives for a value that is known to be right. */
+static int peek_get(void *arg, const uint8_t *value, size_t len, uint64_t token)
+{
+	const struct peek *peek = arg;
+	struct shmkv_value *ret = peek->ret_value;
+	struct skv_msgpack_item item;
+	enum shmkv_type type;
+	size_t off;
+
+	if (!short_payload(value, &type, &off)) {
+		if (skv_msgpack_item(value, len, &item) < 0)
+			return -EBADMSG;
+		*ret = skv_packed_scalar(&item);
+		type = item.type;
+		off = type == SHMKV_PACKED ? 0 : item.head_len;
+	} else {
+		*ret = (struct shmkv_value){ .type = type };
+	}
+	ret->len = len - off;
+	if (ret->len > peek->cap)
+		return -ENOBUFS;
+	if (ret->len > 0)
+		ret->data = memcpy(peek->buf, value + off, ret->len);
+	if (peek->ret_token)
+		*peek->ret_token = token;
+	return 0;
+}
+
+static int peek_packed(void *arg, const uint8_t *value, size_t len, uint64_t token)
+{
+	const struct peek *peek = arg;
+
+	*peek->ret_len = len;
+	if (len > peek->cap)
+		return -ENOBUFS;
+	memcpy(peek->buf, value, len);
+	if (peek->ret_token)
+		*peek->ret_token = token;
+	return 0;
+}
+
+/* Another type is told before a small buffer is. */
+static int peek_payload(void *arg, const uint8_t *value, size_t len, uint64_t token)
+{
+	const struct peek *peek = arg;
+	struct skv_msgpack_item item;
+
+	(void)token;
+	if (skv_msgpack_item(value, len, &item) < 0)
+		return -EBADMSG;
+	if (item.type != peek->type)
+		return -EPROTOTYPE;
+	*peek->ret_len = len - item.head_len;
+	if (*peek->ret_len > peek->cap)
+		return -ENOBUFS;
+	if (*peek->ret_len > 0)
+		memcpy(peek->buf, value + item.head_len, *peek->ret_len);
+	return 0;
+}
+
+static int peek_item(void *arg, const uint8_t *value, size_t len, uint64_t token)
+{
+	(void)token;
+	return skv_msgpack_item(value, len, arg) < 0 ? -EBADMSG : 0;
+}
+
+static int peek_value(struct shmkv *kv, const void *key, size_t key_len, skv_peek_fn *fn, void *arg)
+{
+	struct skv_key k;
+	int r;
+
+	r = skv_handle_key(key, key_len, &k);
+	return r < 0 ? r : kv->engine->peek(kv->map, &k, fn, arg);
+}
+
+/* ---- whole values ---------------------------------------------------------------- */
+
+static int get_by_copy(struct shmkv *kv, const void *key, size_t key_len, void *buf, size_t cap,
+		       struct shmkv_value *ret_value, uint64_t *ret_token)
 {
 	struct skv_sink sink = { .buf = buf, .cap = cap, .skip = skv_msgpack_skip };
 	int r;
 
-	if (!ret_value)
-		return -EINVAL;
 	r = find_value(kv, key, key_len, &sink);
 	r = skv_packed_answer(&sink, r, ret_value);
 	if (r == 0 && ret_token)
 		*ret_token = sink.token;
 	return r;
+}
+
+int shmkv_get(struct shmkv *kv, const void *key, size_t key_len, void *buf, size_t cap,
+	      struct shmkv_value *ret_value, uint64_t *ret_token)
+{
+	int r;
+
+	if (!ret_value || (!buf && cap > 0))
+		return -EINVAL;
+	r = skv_handle_check(kv);
+	if (r < 0)
+		return r;
+	if (kv->engine->peek) {
+		struct peek peek = {
+			.buf = buf, .cap = cap, .ret_value = ret_value, .ret_token = ret_token,
+		};
+
+		return peek_value(kv, key, key_len, peek_get, &peek);
+	}
+	return get_by_copy(kv, key, key_len, buf, cap, ret_value, ret_token);
 }
 
 int shmkv_get_packed(struct shmkv *kv, const void *key, size_t key_len, void *buf, size_t cap,
@@ -69,8 +194,18 @@ int shmkv_get_packed(struct shmkv *kv, const void *key, size_t key_len, void *bu
 	struct skv_msgpack_item item;
 	int r;
 
-	if (!ret_len)
+	if (!ret_len || (!buf && cap > 0))
 		return -EINVAL;
+	r = skv_handle_check(kv);
+	if (r < 0)
+		return r;
+	if (kv->engine->peek) {
+		struct peek peek = {
+			.buf = buf, .cap = cap, .ret_len = ret_len, .ret_token = ret_token,
+		};
+
+		return peek_value(kv, key, key_len, peek_packed, &peek);
+	}
 	r = read_value(kv, key, key_len, &sink, &item);
 	if (r < 0 && r != -ENOBUFS)
 		return r;
@@ -131,9 +266,15 @@ static int read_scalar(struct shmkv *kv, const void *key, size_t key_len, const 
 		       struct skv_msgpack_item *ret_item)
 {
 	struct skv_sink sink = { .skip = skip_all };
+	int r;
 
 	if (!ret)
 		return -EINVAL;
+	r = skv_handle_check(kv);
+	if (r < 0)
+		return r;
+	if (kv->engine->peek)
+		return peek_value(kv, key, key_len, peek_item, ret_item);
 	return read_value(kv, key, key_len, &sink, ret_item);
 }
 
@@ -237,8 +378,16 @@ static int read_payload(struct shmkv *kv, const void *key, size_t key_len, enum 
 	struct skv_msgpack_item item;
 	int r;
 
-	if (!ret_len)
+	if (!ret_len || (!buf && cap > 0))
 		return -EINVAL;
+	r = skv_handle_check(kv);
+	if (r < 0)
+		return r;
+	if (kv->engine->peek) {
+		struct peek peek = { .buf = buf, .cap = cap, .type = type, .ret_len = ret_len };
+
+		return peek_value(kv, key, key_len, peek_payload, &peek);
+	}
 	r = read_value(kv, key, key_len, &sink, &item);
 	if (r < 0 && r != -ENOBUFS)
 		return r;

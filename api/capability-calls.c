@@ -31,6 +31,8 @@ int shmkv_capabilities(struct shmkv *kv, uint64_t *ret_bits)
 		bits |= SHMKV_CAN_VIEW;
 	if (engine->wait)
 		bits |= SHMKV_CAN_WAIT;
+	if (engine->health && engine->compact)
+		bits |= SHMKV_CAN_ADAPT;
 	*ret_bits = bits;
 	return 0;
 }

@@ -7,12 +7,12 @@
 static const struct skv_engine *const engines_built_in[] = {
 	&skv_engine_shm,
 	&skv_engine_hamt,
+	&skv_engine_adaptive,
 	NULL,
 };
 
 /* Schemes that are spoken for, also where the table in use lacks them. */
 static const char *const schemes_elsewhere[] = {
-	"heap:adaptive",
 	"heap:hamt",
 	NULL,
 };

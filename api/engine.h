@@ -11,6 +11,7 @@
  */
 
 #include <shmkv/expiry.h>
+#include <shmkv/heap.h>
 #include <shmkv/inspect.h>
 #include <shmkv/snapshot.h>
 #include <shmkv/shmkv.h>
@@ -116,6 +117,7 @@ struct skv_engine {
 	const char *scheme; /* "shm", "heap:adaptive" */
 	/* A name is the whole scheme, or the scheme, '/' and a label; no other process sees it. */
 	bool is_private;
+	bool takes_adaptive; /* shmkv_options.adaptive */
 	uint32_t hash_default; /* enum shmkv_hash, for options that leave it open; 0: SIPHASH13 */
 
 	int (*create)(const char *name, const struct shmkv_options *opts, void **ret_map);
@@ -199,8 +201,13 @@ struct skv_engine {
 	int (*verify)(void *map, const struct shmkv_watch *watch, struct shmkv_audit *audit);
 	int (*layout)(void *map, int (*fn)(const struct shmkv_layout_item *item, void *arg),
 		      void *arg);
+
+	/* what only some heap engines have: see heap.h */
+	int (*compact)(void *map);
+	int (*health)(void *map, struct shmkv_adaptive_info *info);
 };
 
+extern const struct skv_engine skv_engine_adaptive;
 extern const struct skv_engine skv_engine_shm;
 extern const struct skv_engine skv_engine_hamt;
 

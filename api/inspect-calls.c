@@ -2,24 +2,12 @@
 /*
  * inspect-calls: the public calls for operators and tests.
  *
- * The engine fills a whole structure of ours; the caller's, perhaps of another version, gets
- * as much of it as fits. Members that only a newer caller knows stay as they were.
+ * The engine fills a whole structure of ours, of which the caller gets as much as fits.
  */
 #include "api/handle.h"
+#include "api/sized.h"
 
 #include <stdio.h>
-#include <string.h>
-
-/* Both structures begin with their size; the caller's stays what it was. */
-static void copy_sized(void *dst, const void *src, size_t src_size)
-{
-	size_t size;
-
-	memcpy(&size, dst, sizeof(size));
-	if (size > src_size)
-		size = src_size;
-	memcpy((char *)dst + sizeof(size), (const char *)src + sizeof(size), size - sizeof(size));
-}
 
 int shmkv_info(struct shmkv *kv, struct shmkv_info *info)
 {
@@ -40,7 +28,7 @@ int shmkv_info(struct shmkv *kv, struct shmkv_info *info)
 	snprintf(ours.name, sizeof(ours.name), "%s", kv->name);
 	snprintf(ours.engine, sizeof(ours.engine), "%s", kv->engine->scheme);
 	ours.read_only = kv->read_only;
-	copy_sized(info, &ours, sizeof(ours));
+	skv_copy_sized(info, &ours, sizeof(ours));
 	return 0;
 }
 
@@ -59,7 +47,7 @@ int shmkv_stats(struct shmkv *kv, struct shmkv_stats *stats)
 	r = kv->engine->stats(kv->map, &ours);
 	if (r < 0)
 		return r;
-	copy_sized(stats, &ours, sizeof(ours));
+	skv_copy_sized(stats, &ours, sizeof(ours));
 	return 0;
 }
 
@@ -78,7 +66,7 @@ int shmkv_memory(struct shmkv *kv, struct shmkv_memory *memory)
 	r = kv->engine->memory(kv->map, &ours);
 	if (r < 0)
 		return r;
-	copy_sized(memory, &ours, sizeof(ours));
+	skv_copy_sized(memory, &ours, sizeof(ours));
 	return 0;
 }
 
@@ -130,7 +118,7 @@ int shmkv_recover_watched(struct shmkv *kv, const struct shmkv_watch *watch,
 		r = kv->engine->recover ? kv->engine->recover(kv->map, &ours) : -EOPNOTSUPP;
 	if (r < 0)
 		return r;
-	copy_sized(report, &ours, sizeof(ours));
+	skv_copy_sized(report, &ours, sizeof(ours));
 	return 0;
 }
 
@@ -181,7 +169,7 @@ int shmkv_verify(struct shmkv *kv, const struct shmkv_watch *watch, struct shmkv
 			    -EOPNOTSUPP;
 	/* What was found is the answer also when it is bad. */
 	if (r == 0 || r == -EBADMSG)
-		copy_sized(audit, &ours, sizeof(ours));
+		skv_copy_sized(audit, &ours, sizeof(ours));
 	return r;
 }
 

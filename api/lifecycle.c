@@ -103,6 +103,8 @@ static int handle_open(const char *name, struct shmkv_options *opts, unsigned in
 		return r;
 	if (opts ? !engine->create || (opts->default_ttl_ms && !engine->touch) : !engine->attach)
 		return -EOPNOTSUPP;
+	if (opts && opts->adaptive && !engine->takes_adaptive)
+		return -EOPNOTSUPP;
 	if (opts && opts->hash == SHMKV_HASH_DEFAULT)
 		opts->hash = engine->hash_default ? engine->hash_default : SHMKV_HASH_SIPHASH13;
 

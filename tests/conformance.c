@@ -48,6 +48,8 @@ static struct fixture fixture_new_named(const struct skv_conformance *engine, ui
 		engine->prepare();
 	fixture_name(&f, engine);
 	opts.max_bytes = max_bytes;
+	if (engine->adjust)
+		engine->adjust(&opts);
 	CHECK_EQ(shmkv_create(f.name, &opts, &f.kv), 0);
 	CHECK(f.kv != NULL);
 	CHECK_EQ(shmkv_capabilities(f.kv, &f.can), 0);

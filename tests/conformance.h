@@ -13,6 +13,8 @@
  *	SKV_CONFORMANCE_LIST(ROW)
  */
 
+#include <shmkv/shmkv.h>
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -20,6 +22,7 @@ struct skv_conformance {
 	const char *prefix;    /* scheme and the first letters of every map's name or label */
 	bool is_private;       /* no other handle can reach a map: "heap:ENGINE/LABEL" */
 	void (*prepare)(void); /* NULL, or called before each test */
+	void (*adjust)(struct shmkv_options *opts); /* NULL, or sets what each map is made with */
 	/* A map of this size is full after some thousand keys; 0: the engine knows no limit. */
 	uint64_t small_bytes;
 };

@@ -80,6 +80,7 @@ extern "C" {
 
 struct shmkv;
 struct shmkv_scan;
+struct shmkv_adaptive_options;
 
 /*
  * shmkv_strerror - what a returned code means and what to do about it
@@ -132,9 +133,10 @@ struct shmkv_options {
 	uint64_t default_ttl_ms; /* how long keys live that are stored without a time of their own,
 				  * 1..SHMKV_TTL_MAX (expiry.h); default 0: for ever */
 	uint32_t evict;         /* enum shmkv_evict */
+	const struct shmkv_adaptive_options *adaptive; /* "heap:adaptive" only: see heap.h; or NULL */
 };
 
-#define SHMKV_OPTIONS_INIT { sizeof(struct shmkv_options), 0, 0, 0, 0, 0, 0, 0, 0 }
+#define SHMKV_OPTIONS_INIT { sizeof(struct shmkv_options), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Flags of shmkv_attach. */
 #define SHMKV_READ_ONLY 1u /* maps without write permission; can only read, damages nothing */

@@ -51,6 +51,7 @@ ok_if "batch" prints '100000 keys read in batches of 32, 25000 of them absent' .
 ok_if "wait" prints 'job 5 is done' ./wait "$name"
 ok_if "poll" prints 'heard 3' ./poll "$name"
 ok_if "cache" prints 'four of five came from the cache' ./cache "$name"
+ok_if "private-cache" prints 'word 77 was counted 4 times; the map is on robin hood' ./private-cache
 if [ -f /var/lib/dpkg/status ]; then
 	ok_if "demo" demo_holds
 else

@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "stress/inspection.h"
 #include "stress/reader.h"
 
 #define CHECKS_BETWEEN_SCANS 50000u
+#define CHECKS_BETWEEN_STATS 1000u
 
 /* One walk over the whole map, and what must come up in it. */
 struct pass {
@@ -26,7 +28,7 @@ static bool is_hit(const struct pass *pass, uint64_t idx)
 /* Kept keys that were there when the walk began are there during all of it. */
 static bool is_due(const struct reader *reader, const struct pass *pass, uint64_t idx)
 {
-	return idx < pass->active && owned_unpack(pass->before[idx]).present &&
+	return !reader->evicts && idx < pass->active && owned_unpack(pass->before[idx]).present &&
 	       !key_is_churn(&reader->ledger->plan, idx);
 }
 
@@ -153,12 +155,42 @@ out:
 	return fine;
 }
 
+/* Reads, and looks at the statistics in between. */
+static bool read_many(struct reader *reader, struct inspection *inspection)
+{
+	unsigned int i;
+
+	for (i = 0; i < CHECKS_BETWEEN_SCANS && !ledger_stopping(reader->ledger); i++) {
+		if (!reader_check_any(reader))
+			return false;
+		if (i % CHECKS_BETWEEN_STATS == 0 && !inspection_stats(inspection))
+			return false;
+	}
+	return true;
+}
+
+/* One long look at everything. */
+static bool look_once(struct reader *reader, struct inspection *inspection)
+{
+	if (ledger_stopping(reader->ledger))
+		return true;
+	switch (stress_random_below(&reader->random, 4)) {
+	case 0:
+		return inspection_verify(inspection);
+	case 1:
+		return inspection_tables(inspection);
+	default:
+		return scan_once(reader);
+	}
+}
+
 int auditor_run(const struct worker_start *start)
 {
 	struct ledger *ledger = start->ledger;
 	struct ledger_process *process = &ledger->processes[start->place];
-	unsigned int n, i;
+	unsigned int n;
 	struct ledger_writer *writer = ledger_writers_of(ledger, start->place, &n);
+	struct inspection inspection;
 	struct reader reader;
 	struct shmkv *kv;
 	bool fine = true;
@@ -172,12 +204,9 @@ int auditor_run(const struct worker_start *start)
 	}
 	reader.kv = kv;
 	atomic_store(&process->state, PROCESS_RUNNING);
-	while (fine && !ledger_stopping(ledger)) {
-		for (i = 0; fine && i < CHECKS_BETWEEN_SCANS && !ledger_stopping(ledger); i++)
-			fine = reader_check_any(&reader);
-		if (fine && !ledger_stopping(ledger))
-			fine = scan_once(&reader);
-	}
+	inspection_init(&inspection, start, writer, kv);
+	while (fine && !ledger_stopping(ledger))
+		fine = read_many(&reader, &inspection) && look_once(&reader, &inspection);
 	atomic_store(&process->state, PROCESS_FINISHED);
 	reader_deinit(&reader);
 	shmkv_detach(kv);

@@ -472,6 +472,7 @@ static void kill_place(struct driver *driver, unsigned int at)
 
 	place->killed = true;
 	driver->figures->kills++;
+	atomic_fetch_add(&driver->ledger->head->deaths, 1);
 	driver->figures->kills_of_stopped += place->stopped;
 	watches_excuse(driver, at);
 	kill(place->pid, SIGKILL);
@@ -802,7 +803,7 @@ void driver_sum(const struct ledger *ledger, struct driver_sums *sums)
 {
 	const struct ledger_writer *writer;
 	uint64_t longest;
-	unsigned int i, op;
+	unsigned int i, op, call;
 
 	memset(sums, 0, sizeof(*sums));
 	sums->ops = total_ops(ledger);
@@ -813,6 +814,14 @@ void driver_sum(const struct ledger *ledger, struct driver_sums *sums)
 		sums->checked += atomic_load(&writer->checked);
 		sums->settled += atomic_load(&writer->settled);
 		sums->scans += atomic_load(&writer->scans);
+		sums->verified += atomic_load(&writer->verified);
+		sums->undecided += atomic_load(&writer->undecided);
+		for (call = 0; call < LEDGER_CALLS; call++)
+			sums->calls[call] += atomic_load(&writer->calls[call]);
+		sums->waits += atomic_load(&writer->waits);
+		sums->waits_awake += atomic_load(&writer->waits_awake);
+		sums->wait_ns += atomic_load(&writer->wait_ns);
+		sums->wait_cpu_ns += atomic_load(&writer->wait_cpu_ns);
 		for (op = 0; op < STRESS_OPS; op++) {
 			sums->count[op] += atomic_load(&writer->count[op]);
 			longest = atomic_load(&writer->longest_ns[op]);

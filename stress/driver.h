@@ -29,7 +29,9 @@ struct driver_sums {
 	uint64_t ops; /* of the workers; all others are of every process */
 	uint64_t count[STRESS_OPS];
 	uint64_t longest_ns[STRESS_OPS];
-	uint64_t conflicts, full, checked, settled, scans;
+	uint64_t conflicts, full, checked, settled, scans, verified, undecided;
+	uint64_t calls[LEDGER_CALLS];
+	uint64_t waits, waits_awake, wait_ns, wait_cpu_ns;
 };
 
 /*

@@ -10,6 +10,7 @@
 
 #include <shmkv/expiry.h>
 
+#include "stress/driver.h"
 #include "stress/history.h"
 #include "stress/reader.h"
 #include "stress/work.h"
@@ -250,7 +251,9 @@ static bool presence_is_right(struct final_check *check)
 		dels = sum_rows(ledger, ledger->dels, KEY_PRESENCE, idx);
 		maybe_adds = count_unsettled(check, INTENT_PRESENCE_ADD, idx);
 		maybe_dels = count_unsettled(check, INTENT_PRESENCE_DEL, idx);
-		if (found < adds - dels - maybe_dels || found > adds - dels + maybe_adds)
+		/* What was evicted was deleted by nobody. */
+		if ((found < adds - dels - maybe_dels && !check->reader.evicts) ||
+		    found > adds - dels + maybe_adds)
 			return FAIL(check, "presence key %" PRIu64 " is %s after %" PRId64
 				    " successful adds and %" PRId64
 				    " deletes (%u adds and %u deletes of dead workers may count too)",
@@ -297,6 +300,16 @@ static bool counter_is_right(struct final_check *check, enum key_class class, ui
 			low += check->unsettled[i].amount;
 		else
 			high += check->unsettled[i].amount;
+	}
+	/* Evicted counters began again: of those that only rise there cannot be more than that. */
+	if (check->reader.evicts) {
+		if (found && (class == KEY_CAS || key_only_rises(idx)) &&
+		    value.i64 - key_initial(idx) > sum + high)
+			return FAIL(check, "%s counter %" PRIu64 " is %" PRId64 ", acknowledged were %"
+				    PRId64 " and the open calls of dead workers account for %" PRId64
+				    " on top of %" PRId64, key_class_name(class), idx, value.i64, sum,
+				    high, key_initial(idx));
+		return true;
 	}
 	difference = (found ? value.i64 - key_initial(idx) : 0) - sum;
 	if (difference < low || difference > high ||
@@ -396,6 +409,84 @@ static bool count_is(struct final_check *check, uint64_t expected)
 	return true;
 }
 
+/* ---- figures --------------------------------------------------------------------- */
+
+/* Calls of the dead that may be counted or not: so many at most in each thread. */
+#define CALLS_IN_FLIGHT WORK_BATCH
+
+/* Of each kind so many calls as returned, and of those that were cut off none, some or all. */
+static bool calls_are_counted(struct final_check *check, const struct driver_sums *sums,
+			      uint64_t slack)
+{
+	const struct shmkv_stats *stats = &check->report->stats;
+	const uint64_t counted[LEDGER_CALLS] = {
+		[LEDGER_CALL_PUT] = stats->puts,       [LEDGER_CALL_ADD] = stats->adds,
+		[LEDGER_CALL_REPLACE] = stats->replaces, [LEDGER_CALL_CAS] = stats->cases,
+		[LEDGER_CALL_UPDATE] = stats->updates_in_place, [LEDGER_CALL_DEL] = stats->dels,
+		[LEDGER_CALL_TAKE] = stats->takes,
+	};
+	static const char *const names[LEDGER_CALLS] = { "puts", "adds", "replaces", "cases",
+							 "updates", "dels", "takes" };
+	unsigned int call;
+
+	for (call = 0; call < LEDGER_CALLS; call++) {
+		if (counted[call] >= sums->calls[call] &&
+		    counted[call] <= sums->calls[call] + slack + sums->full)
+			continue;
+		return FAIL(check, "the statistics count %" PRIu64 " %s, %" PRIu64
+			    " have returned and at most %" PRIu64 " more were cut off or found it full",
+			    counted[call], names[call], sums->calls[call], slack + sums->full);
+	}
+	return true;
+}
+
+static bool statistics_are_right(struct final_check *check)
+{
+	struct ledger_final *report = check->report;
+	struct shmkv_stats *stats = &report->stats;
+	uint64_t deaths = atomic_load(&check->ledger->head->deaths), difference;
+	struct driver_sums sums;
+	int r;
+
+	driver_sum(check->ledger, &sums);
+	stats->size = sizeof(*stats);
+	r = shmkv_stats(check->kv, stats);
+	if (r < 0)
+		return fail_call(check, "stats", r);
+	if (stats->failed)
+		return FAIL(check, "the statistics count %" PRIu64 " calls that failed", stats->failed);
+	if (stats->recoveries > deaths)
+		return FAIL(check, "%" PRIu64 " dead processes were recovered, %" PRIu64 " had died",
+			    stats->recoveries, deaths);
+	/* A death may take the count of one insert or removal with it, per thread. */
+	difference = stats->inserts - stats->deletes;
+	difference = difference > report->audit.count ? difference - report->audit.count :
+							report->audit.count - difference;
+	if (difference > deaths * check->ledger->threads * CALLS_IN_FLIGHT)
+		return FAIL(check, "%" PRIu64 " inserts and %" PRIu64
+			    " deletes after %" PRIu64 " deaths do not leave %" PRIu64 " keys",
+			    stats->inserts, stats->deletes, deaths, report->audit.count);
+	return calls_are_counted(check, &sums, deaths * check->ledger->threads * CALLS_IN_FLIGHT);
+}
+
+/* Waits that last until their deadline sleep: most of them, and most of the time. */
+#define WAITS_ENOUGH 50u
+
+static bool waits_slept(struct final_check *check)
+{
+	struct driver_sums sums;
+
+	driver_sum(check->ledger, &sums);
+	if (sums.waits < WAITS_ENOUGH)
+		return true;
+	if (sums.waits_awake > sums.waits / 2 || sums.wait_cpu_ns > sums.wait_ns / 2)
+		return FAIL(check, "waits do not sleep: of %" PRIu64 " that lasted %" PRIu64
+			    " never gave the processor away; they took %" PRIu64
+			    " ms, %" PRIu64 " ms of that running", sums.waits, sums.waits_awake,
+			    sums.wait_ns / 1000000, sums.wait_cpu_ns / 1000000);
+	return true;
+}
+
 static bool content_is_right(struct final_check *check)
 {
 	struct ledger_final *report = check->report;
@@ -461,6 +552,8 @@ static bool run(struct final_check *check)
 	const struct stress_options *opts = check->start->opts;
 
 	if (!invariants_hold(check))
+		return false;
+	if (!opts->history && !(statistics_are_right(check) && waits_slept(check)))
 		return false;
 	if (opts->history ? !history_is_right(check) : !content_is_right(check))
 		return false;

@@ -30,6 +30,7 @@
  * nothing or for its full amount.
  */
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -68,6 +69,18 @@ struct ledger_process {
 	char failure[LEDGER_FAILURE_MAX];
 };
 
+/* Writing calls as the segment's statistics tell them apart. */
+enum ledger_call {
+	LEDGER_CALL_PUT,
+	LEDGER_CALL_ADD,
+	LEDGER_CALL_REPLACE,
+	LEDGER_CALL_CAS,
+	LEDGER_CALL_UPDATE,
+	LEDGER_CALL_DEL,
+	LEDGER_CALL_TAKE,
+	LEDGER_CALLS,
+};
+
 /* One for each worker thread, and one for the auditor and the final. Only its thread writes. */
 struct ledger_writer {
 	_Alignas(64) _Atomic uint64_t ops; /* completed */
@@ -87,6 +100,14 @@ struct ledger_writer {
 	_Atomic uint64_t checked;   /* values and absences that were compared with the ledger */
 	_Atomic uint64_t settled;   /* calls of dead predecessors looked up and decided */
 	_Atomic uint64_t scans;
+	_Atomic uint64_t verified; /* walks over all invariants while others worked */
+	_Atomic uint64_t undecided; /* looks that those gave up */
+	_Atomic uint64_t calls[LEDGER_CALLS]; /* that returned, items of batches one by one */
+
+	/* Waits that lasted until their deadline. */
+	_Atomic uint64_t waits;
+	_Atomic uint64_t waits_awake; /* of those: never gave the processor away */
+	_Atomic uint64_t wait_ns, wait_cpu_ns;
 };
 
 /* What the final process found; for the report. */
@@ -94,6 +115,7 @@ struct ledger_final {
 	struct shmkv_recovery recovery;
 	struct shmkv_audit audit; /* before the map is cleared */
 	struct shmkv_info info;
+	struct shmkv_stats stats;
 	uint64_t keys;
 	uint64_t payload_bytes; /* keys and values as they were stored */
 	uint64_t unsettled;     /* calls of dead workers on contended keys */
@@ -104,6 +126,7 @@ struct ledger_head {
 	_Alignas(64) _Atomic uint32_t stop; /* workers end after the operation at hand */
 	_Atomic uint32_t n_failed;
 	_Atomic uint64_t owned_active; /* owned keys in play */
+	_Atomic uint64_t deaths;       /* of processes, by the driver's hand */
 	struct ledger_final final;
 };
 
@@ -261,6 +284,20 @@ static inline void ledger_bump(_Atomic uint64_t *counter)
 	uint64_t n = atomic_load_explicit(counter, memory_order_relaxed);
 
 	atomic_store_explicit(counter, n + 1, memory_order_relaxed);
+}
+
+static inline void ledger_add(_Atomic uint64_t *counter, uint64_t amount)
+{
+	uint64_t n = atomic_load_explicit(counter, memory_order_relaxed);
+
+	atomic_store_explicit(counter, n + amount, memory_order_relaxed);
+}
+
+/* A writing call has returned. One that found no memory may not even have begun to count. */
+static inline void ledger_called(struct ledger_writer *writer, enum ledger_call call, int r)
+{
+	if (r != -ENOSPC)
+		ledger_bump(&writer->calls[call]);
 }
 
 static inline void ledger_op_begin(struct ledger_writer *writer, enum stress_op op)

@@ -15,6 +15,7 @@ int reader_init(struct reader *reader, struct ledger *ledger, const struct stres
 	reader->ledger = ledger;
 	reader->place = place;
 	reader->writer = writer;
+	reader->evicts = opts->evict;
 	reader->random.state = seed;
 	reader->cap = (size_t)opts->value_max + 16; /* an array around the payload fits too */
 	reader->buf = malloc(reader->cap);
@@ -118,7 +119,7 @@ bool reader_judge_owned(struct reader *reader, uint64_t idx, uint64_t before, ui
 	ledger_bump(&reader->writer->checked);
 	if (!value) {
 		/* A key that is never deleted does not go away, whatever is in flight. */
-		fine = exact ? !old.present : !old.present || key_is_churn(plan, idx);
+		fine = reader->evicts || !old.present || (!exact && key_is_churn(plan, idx));
 		if (!fine)
 			ledger_fail(reader->ledger, reader->place,
 				    "owned key %" PRIu64 " is missing; before the read it was %s, after "
@@ -265,7 +266,7 @@ bool reader_judge_counter(struct reader *reader, enum key_class class, uint64_t 
 			    key_class_name(class), idx, (int)value->type);
 		return false;
 	}
-	if (class != KEY_INCR || !key_only_rises(idx))
+	if (class != KEY_INCR || !key_only_rises(idx) || reader->evicts)
 		return true;
 	seen = &reader->seen_sums[idx];
 	if (value->i64 < *seen) {

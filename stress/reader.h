@@ -19,6 +19,7 @@
 struct reader {
 	struct ledger *ledger;
 	struct shmkv *kv;
+	bool evicts; /* whatever is there may be gone at any time */
 	unsigned int place;           /* whose failure it is */
 	struct ledger_writer *writer; /* whose operation it is */
 	void *buf;

@@ -32,6 +32,7 @@ enum {
 	OPT_STOP,
 	OPT_SIZE,
 	OPT_HASH,
+	OPT_EVICT,
 	OPT_WATCHDOG,
 	OPT_SEGMENT,
 	OPT_KEEP,
@@ -56,6 +57,7 @@ static const struct option long_options[] = {
 	{ "stop", required_argument, NULL, OPT_STOP },
 	{ "size", required_argument, NULL, OPT_SIZE },
 	{ "hash", required_argument, NULL, OPT_HASH },
+	{ "evict", required_argument, NULL, OPT_EVICT },
 	{ "watchdog", required_argument, NULL, OPT_WATCHDOG },
 	{ "segment", required_argument, NULL, OPT_SEGMENT },
 	{ "keep", no_argument, NULL, OPT_KEEP },
@@ -87,7 +89,9 @@ static const char help_text[] =
 	"  --stop RATE          SIGSTOPs per second; a third of those stopped is killed (0)\n"
 	"  --watchdog S         seconds without any progress that count as waiting (60)\n"
 	"segment\n"
-	"  --size BYTES         limit of the segment, K, M, G allowed (twice the need)\n"
+	"  --size BYTES         limit of the segment, K, M, G allowed (twice the need; with --evict\n"
+	"                       a quarter)\n"
+	"  --evict KIND         a cache: lru or lfu; keys may go, nothing else may happen (none)\n"
 	"  --segment NAME       create it, or use it if it is empty, and leave it in place\n"
 	"  --keep               leave the segment in place\n"
 	"output\n"
@@ -106,7 +110,7 @@ const char *stress_op_name(enum stress_op op)
 		[STRESS_OP_VIEW] = "view",     [STRESS_OP_BATCH] = "batch",
 		[STRESS_OP_LEASE] = "lease",   [STRESS_OP_WAIT] = "wait",
 		[STRESS_OP_ATTACH] = "attach", [STRESS_OP_RECOVER] = "recover",
-		[STRESS_OP_SCAN] = "scan",
+		[STRESS_OP_SCAN] = "scan",     [STRESS_OP_VERIFY] = "verify",
 	};
 
 	return (unsigned int)op < STRESS_OPS ? names[op] : "nothing";
@@ -252,6 +256,19 @@ static bool parse_hash(const char *text, unsigned int *ret)
 	return true;
 }
 
+static bool parse_evict(const char *text, unsigned int *ret)
+{
+	if (strcmp(text, "none") == 0)
+		*ret = SHMKV_EVICT_NONE;
+	else if (strcmp(text, "lru") == 0)
+		*ret = SHMKV_EVICT_LRU;
+	else if (strcmp(text, "lfu") == 0)
+		*ret = SHMKV_EVICT_LFU;
+	else
+		return refuse("--evict %s: expected none, lru or lfu", text);
+	return true;
+}
+
 /* Names are checked again by the library; here only so that the message comes early. */
 static bool parse_segment(const char *text, const char **ret)
 {
@@ -275,7 +292,8 @@ static uint64_t draw_seed(void)
 
 /*
  * Twice what all keys need at their mean length: blocks are rounded up, the index takes up
- * to 56 bytes a key under churn, and every process may hold memory of an operation.
+ * to 56 bytes a key under churn, and every process may hold memory of an operation. A cache
+ * has room for a quarter of the keys.
  */
 static uint64_t estimate_bytes(const struct stress_options *opts)
 {
@@ -286,9 +304,13 @@ static uint64_t estimate_bytes(const struct stress_options *opts)
 	/* Sizes are drawn evenly on a logarithmic scale, see payload_draw_len. */
 	if (ratio > 1.0)
 		mean = (double)(opts->value_max - opts->value_min) / log(ratio);
-	need = (double)opts->keys * (mean * 1.25 + KEY_BYTES_MEAN + 128);
-	need += (double)opts->procs * opts->threads * (double)(4 * opts->value_max + (1u << 20));
-	need = need * 2 + (64u << 20);
+	need = (double)opts->keys / (opts->evict ? 4 : 1) * (mean * 1.25 + KEY_BYTES_MEAN + 128);
+	need += (double)opts->procs * opts->threads *
+		(double)(4 * opts->value_max + (opts->evict ? 1u << 16 : 1u << 20));
+	if (opts->evict)
+		need += SHMKV_SIZE_MIN;
+	else
+		need = need * 2 + (64u << 20);
 	if (need > (double)SHMKV_SIZE_MAX)
 		return SHMKV_SIZE_MAX;
 	return (uint64_t)need & ~(uint64_t)0xffff;
@@ -323,6 +345,8 @@ static bool complete(struct stress_options *opts, const struct given *given)
 		if (given->value_size || given->grow == 1)
 			return refuse("--history stores 64-bit numbers under a fixed set of keys: leave "
 				      "out --value-size and --grow");
+		if (opts->evict)
+			return refuse("--history and --evict: a history does not know why a key is gone");
 		if (opts->keys > 1000000)
 			return refuse("--history: at most 1000000 keys");
 	} else if (opts->keys < KEY_COUNT_MIN) {
@@ -334,7 +358,7 @@ static bool complete(struct stress_options *opts, const struct given *given)
 		opts->keys_start = 1000;
 	if (!given->size) {
 		opts->max_bytes = estimate_bytes(opts);
-		opts->sized_here = true;
+		opts->sized_here = !opts->evict;
 	}
 	return true;
 }
@@ -408,6 +432,9 @@ bool stress_options_parse(struct stress_options *opts, int argc, char **argv, in
 			break;
 		case OPT_HASH:
 			fine = parse_hash(optarg, &opts->hash);
+			break;
+		case OPT_EVICT:
+			fine = parse_evict(optarg, &opts->evict);
 			break;
 		case OPT_WATCHDOG:
 			fine = parse_small("watchdog", optarg, 1, 86400, &opts->watchdog_s);
@@ -489,6 +516,8 @@ void stress_options_print(const struct stress_options *opts, FILE *out)
 		fprintf(out, " --size %" PRIu64, opts->max_bytes);
 	if (opts->hash)
 		fprintf(out, " --hash %s", opts->hash == SHMKV_HASH_XXH3 ? "xxh3" : "siphash13");
+	if (opts->evict)
+		fprintf(out, " --evict %s", opts->evict == SHMKV_EVICT_LRU ? "lru" : "lfu");
 	if (opts->watchdog_s != 60)
 		fprintf(out, " --watchdog %u", opts->watchdog_s);
 	if (opts->segment) {

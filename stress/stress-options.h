@@ -25,6 +25,7 @@ enum stress_op {
 	STRESS_OP_ATTACH = STRESS_OPS_MIXED,
 	STRESS_OP_RECOVER,
 	STRESS_OP_SCAN,
+	STRESS_OP_VERIFY,
 	STRESS_OPS,
 };
 
@@ -51,6 +52,7 @@ struct stress_options {
 	uint64_t max_bytes;
 	bool sized_here; /* max_bytes was estimated, so a full segment is a failure */
 	unsigned int hash; /* enum shmkv_hash */
+	unsigned int evict; /* enum shmkv_evict: any key may go at any time */
 	unsigned int watchdog_s;
 	const char *segment; /* NULL: a name of its own, removed at the end */
 	const char *history; /* directory, or NULL */

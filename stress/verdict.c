@@ -59,6 +59,10 @@ static void print_text(const struct stress_options *opts, const struct ledger *l
 	printf("checked: %" PRIu64 " reads, %" PRIu64 " scans; calls cut off by a kill: %" PRIu64
 	       " looked up, %" PRIu64 " on contended keys counted as either\n",
 	       sums.checked, sums.scans, sums.settled, final->unsettled);
+	printf("looked at while others worked: %" PRIu64 " times, no invariant violated, nothing lost, %"
+	       PRIu64 " looks undecided; waits that lasted: %" PRIu64 ", %.1f %% of their time running\n",
+	       sums.verified, sums.undecided, sums.waits,
+	       sums.wait_ns ? 100.0 * (double)sums.wait_cpu_ns / (double)sums.wait_ns : 0.0);
 	printf("nobody waited: after %" PRIu64 " kills and %" PRIu64
 	       " stops every other thread completed %s\n", figures->passed_kills,
 	       figures->passed_stops, "64 more operations");
@@ -170,6 +174,8 @@ static void json_final(const struct ledger_final *final)
 	json_u64("compactions", final->info.compactions);
 	json_u64("retries", final->info.retries);
 	json_u64("recoveries", final->info.recoveries);
+	json_u64("evictions", final->info.evictions);
+	json_u64("expired", final->info.expired);
 	json_u64("recovered_processes", final->recovery.processes);
 	json_u64("recovered_blocks", final->recovery.blocks);
 	json_u64("recovered_bytes", final->recovery.bytes);
@@ -218,6 +224,12 @@ static void print_json(const struct stress_options *opts, const struct ledger *l
 	json_u64("checked", sums.checked);
 	json_u64("settled", sums.settled);
 	json_u64("scans", sums.scans);
+	json_u64("verified", sums.verified);
+	json_u64("undecided", sums.undecided);
+	json_u64("waits", sums.waits);
+	json_u64("waits_awake", sums.waits_awake);
+	json_u64("wait_ns", sums.wait_ns);
+	json_u64("wait_cpu_ns", sums.wait_cpu_ns);
 	json_u64("starts", figures->starts);
 	json_u64("kills", figures->kills);
 	json_u64("kills_of_stopped", figures->kills_of_stopped);

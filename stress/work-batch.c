@@ -119,6 +119,7 @@ static void put_many(struct worker *worker, struct work_batch *batch)
 		return;
 	}
 	for (i = 0; i < n; i++) {
+		ledger_called(worker->me, LEDGER_CALL_PUT, r == 0 ? batch->puts[i].result : r);
 		if (r == 0 && batch->puts[i].result == 0) {
 			owned[i].present = true;
 			owned[i].seq = owned[i].issued;

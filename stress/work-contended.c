@@ -30,6 +30,7 @@ void work_presence_add(struct worker *worker)
 	intent_begin(worker->me, INTENT_PRESENCE_ADD, idx, 1, base);
 	ledger_op_begin(worker->me, STRESS_OP_ADD);
 	r = shmkv_add(worker->kv, key.bytes, key.len, value, NULL);
+	ledger_called(worker->me, LEDGER_CALL_ADD, r);
 	ledger_op_end(worker->me);
 	tally_add(worker, adds, base, r == 0);
 	if (r != 0 && r != -EEXIST && !work_is_refusal(worker, r))
@@ -76,6 +77,7 @@ void work_incr(struct worker *worker)
 	intent_begin(worker->me, INTENT_INCR, idx, by, base);
 	ledger_op_begin(worker->me, STRESS_OP_INCR);
 	r = shmkv_incr(worker->kv, key.bytes, key.len, by, key_initial(idx), &number);
+	ledger_called(worker->me, LEDGER_CALL_UPDATE, r);
 	ledger_op_end(worker->me);
 	tally_add(worker, sum, base, r == 0 ? by : 0);
 	if (r != 0) {
@@ -97,6 +99,7 @@ void work_counter_cas(struct worker *worker)
 	struct shmkv_value value;
 	struct stress_key key;
 	uint64_t token = 0;
+	bool absent;
 	int r;
 
 	stress_key_make(KEY_CAS, idx, &key);
@@ -109,15 +112,19 @@ void work_counter_cas(struct worker *worker)
 		return;
 	}
 
+	absent = r == -ENOENT;
 	intent_begin(worker->me, INTENT_CAS, idx, by, base);
 	ledger_op_begin(worker->me, STRESS_OP_CAS);
-	if (r == -ENOENT)
+	if (absent)
 		r = shmkv_add(worker->kv, key.bytes, key.len, shmkv_int(key_initial(idx) + by), NULL);
 	else
 		r = shmkv_cas(worker->kv, key.bytes, key.len, token, shmkv_int(value.i64 + by), NULL);
+	ledger_called(worker->me, absent ? LEDGER_CALL_ADD : LEDGER_CALL_CAS, r);
 	ledger_op_end(worker->me);
 	tally_add(worker, sum, base, r == 0 ? by : 0);
-	/* Nobody deletes these, so ENOENT is no answer here. */
+	/* Nobody deletes these, so ENOENT is no answer here, unless they are evicted. */
+	if (r == -ENOENT && worker->reader.evicts)
+		return;
 	if (r != 0 && r != -ESTALE && r != -EEXIST && !work_is_refusal(worker, r))
 		work_fail_answer(worker, "cas", KEY_CAS, idx, r, "success, ESTALE or EEXIST");
 }
@@ -151,12 +158,15 @@ void work_shared(struct worker *worker, enum stress_op op)
 			r = shmkv_replace(worker->kv, key.bytes, key.len, value, NULL);
 		else
 			r = shmkv_put(worker->kv, key.bytes, key.len, value, NULL);
+		ledger_called(worker->me, variant ? LEDGER_CALL_REPLACE : LEDGER_CALL_PUT, r);
 		break;
 	case STRESS_OP_ADD:
 		r = shmkv_add(worker->kv, key.bytes, key.len, value, NULL);
+		ledger_called(worker->me, LEDGER_CALL_ADD, r);
 		break;
 	case STRESS_OP_CAS:
 		r = shmkv_cas(worker->kv, key.bytes, key.len, token, value, NULL);
+		ledger_called(worker->me, LEDGER_CALL_CAS, r);
 		break;
 	default:
 		r = work_remove(worker, &key, variant, &old);

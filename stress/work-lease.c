@@ -84,6 +84,7 @@ static void lease_take(struct worker *worker, uint64_t idx, const struct stress_
 	before = work_clock_ms();
 	ledger_op_begin(worker->me, STRESS_OP_LEASE);
 	r = shmkv_add_ttl(worker->kv, key->bytes, key->len, value, ttl, &token);
+	ledger_called(worker->me, LEDGER_CALL_ADD, r);
 	ledger_op_end(worker->me);
 	after = work_clock_ms();
 	running = latest_low(worker, idx);
@@ -94,7 +95,8 @@ static void lease_take(struct worker *worker, uint64_t idx, const struct stress_
 				 "success or EEXIST");
 		return;
 	}
-	if (after < running) {
+	/* An evicted lease runs no longer. */
+	if (after < running && !worker->reader.evicts) {
 		worker->failed = true;
 		ledger_fail(worker->ledger, worker->start->place,
 			    "lease %" PRIu64 " was granted %" PRIu64
@@ -120,6 +122,7 @@ static void lease_renew(struct worker *worker, uint64_t idx, const struct stress
 	atomic_store_explicit(&row_of(worker, worker->writer, idx)->low, 0, memory_order_seq_cst);
 	ledger_op_begin(worker->me, STRESS_OP_LEASE);
 	r = shmkv_cas_ttl(worker->kv, key->bytes, key->len, worker->lease_token, value, ttl, &token);
+	ledger_called(worker->me, LEDGER_CALL_CAS, r);
 	ledger_op_end(worker->me);
 	if (r == -ENOENT || r == -ESTALE || work_is_refusal(worker, r))
 		return;
@@ -159,13 +162,13 @@ static void lease_read(struct worker *worker, uint64_t idx, const struct stress_
 	}
 }
 
-/* The state of an own key is not changed by how long it is to live. */
+/* The state of an own key is not changed by how long it is to live, and nobody else says that. */
 static void own_deadline(struct worker *worker)
 {
-	bool persist = stress_random_one_in(&worker->reader.random, 2);
+	bool persist = stress_random_one_in(&worker->reader.random, 2), fine;
+	uint64_t idx, left = 0;
 	struct stress_key key;
 	struct owned owned;
-	uint64_t idx;
 	int r, expected;
 
 	if (!work_draw_own(worker, stress_random_one_in(&worker->reader.random, 4), &idx))
@@ -178,11 +181,28 @@ static void own_deadline(struct worker *worker)
 		r = shmkv_persist(worker->kv, key.bytes, key.len);
 	else
 		r = shmkv_touch(worker->kv, key.bytes, key.len, WORK_LONG_MS);
+	ledger_called(worker->me, LEDGER_CALL_UPDATE, r);
 	ledger_op_end(worker->me);
 	expected = owned.present ? 0 : -ENOENT;
-	if (r != expected && !work_is_refusal(worker, r))
+	if (work_is_refusal(worker, r) || (r == -ENOENT && worker->reader.evicts))
+		return;
+	if (r != expected) {
 		work_fail_answer(worker, persist ? "persist" : "touch", KEY_OWNED, idx, r,
 				 expected ? "ENOENT" : "success");
+		return;
+	}
+	r = shmkv_ttl(worker->kv, key.bytes, key.len, &left);
+	if (r == -EAGAIN || (r == -ENOENT && worker->reader.evicts))
+		return;
+	fine = r == expected;
+	if (fine && r == 0)
+		fine = persist ? left == SHMKV_TTL_NEVER : left > 0 && left <= WORK_LONG_MS;
+	if (fine)
+		return;
+	worker->failed = true;
+	ledger_fail(worker->ledger, worker->start->place,
+		    "owned key %" PRIu64 " has %" PRIu64 " ms to live (%s) after %s", idx, left,
+		    shmkv_errname(r), persist ? "persist" : "touch");
 }
 
 void work_lease(struct worker *worker)

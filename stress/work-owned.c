@@ -54,19 +54,23 @@ static int owned_do(struct worker *worker, enum owned_call call, uint64_t idx, u
 	case OWNED_PUT:
 		ledger_op_begin(worker->me, STRESS_OP_PUT);
 		r = shmkv_put(worker->kv, key.bytes, key.len, value, ret_token);
+		ledger_called(worker->me, LEDGER_CALL_PUT, r);
 		break;
 	case OWNED_REPLACE:
 		ledger_op_begin(worker->me, STRESS_OP_PUT);
 		r = shmkv_replace(worker->kv, key.bytes, key.len, value, ret_token);
+		ledger_called(worker->me, LEDGER_CALL_REPLACE, r);
 		break;
 	case OWNED_ADD:
 		ledger_op_begin(worker->me, STRESS_OP_ADD);
 		r = shmkv_add(worker->kv, key.bytes, key.len, value, ret_token);
+		ledger_called(worker->me, LEDGER_CALL_ADD, r);
 		break;
 	case OWNED_CAS:
 	case OWNED_CAS_STALE:
 		ledger_op_begin(worker->me, STRESS_OP_CAS);
 		r = shmkv_cas(worker->kv, key.bytes, key.len, token, value, ret_token);
+		ledger_called(worker->me, LEDGER_CALL_CAS, r);
 		break;
 	default:
 		ledger_op_begin(worker->me, STRESS_OP_DEL);
@@ -84,6 +88,7 @@ void work_owned(struct worker *worker, enum owned_call call, uint64_t idx)
 	_Atomic uint64_t *word = &worker->ledger->owned[idx];
 	uint64_t token = 0, new_token = 0, before;
 	struct shmkv_value taken = shmkv_nil();
+	const struct owned absent = { .present = false };
 	struct stress_key key;
 	struct owned owned;
 	int r, expected;
@@ -117,6 +122,11 @@ void work_owned(struct worker *worker, enum owned_call call, uint64_t idx)
 
 	r = owned_do(worker, call, idx, owned.issued, token, &new_token, &taken);
 
+	if (worker->reader.evicts && owned.present && r == owned_expected(call, absent)) {
+		/* It was evicted before. From now on it is absent, and stays so. */
+		owned.present = false;
+		expected = r;
+	}
 	if (r == 0 && expected == 0) {
 		owned.present = call != OWNED_DEL && call != OWNED_TAKE;
 		owned.seq = owned.issued;

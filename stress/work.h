@@ -48,6 +48,8 @@ struct worker {
 	uint64_t lease_token, lease_idx;
 	bool lease_held;
 	uint64_t *rows; /* two for each writer: what the ledger said before a call */
+	int poll_fd;       /* -1: none (yet) */
+	bool poll_refused; /* the system has none to give */
 	unsigned int mix_sum;
 	bool failed;
 };
@@ -122,6 +124,8 @@ void work_batch(struct worker *worker);
 void work_lease(struct worker *worker);
 uint64_t work_clock_ms(void);
 
+/* For a key or for anything, asleep or on a descriptor. */
 void work_wait(struct worker *worker);
+void work_wait_end(struct worker *worker);
 
 #endif

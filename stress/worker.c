@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <shmkv/expiry.h>
+
 #include "stress/history.h"
+#include "stress/inspection.h"
 
 void work_fail_answer(struct worker *worker, const char *what, enum key_class class,
 			uint64_t idx, int r, const char *expected)
@@ -66,10 +69,12 @@ int work_remove(struct worker *worker, const struct stress_key *key, bool take,
 	size_t len;
 	int r;
 
-	if (!take)
-		return shmkv_del(worker->kv, key->bytes, key->len);
-	r = shmkv_take(worker->kv, key->bytes, key->len, reader->buf, reader->cap, &len);
-	if (r < 0)
+	if (take)
+		r = shmkv_take(worker->kv, key->bytes, key->len, reader->buf, reader->cap, &len);
+	else
+		r = shmkv_del(worker->kv, key->bytes, key->len);
+	ledger_called(worker->me, take ? LEDGER_CALL_TAKE : LEDGER_CALL_DEL, r);
+	if (r < 0 || !take)
 		return r;
 	return shmkv_value_decode(reader->buf, len, ret_value);
 }
@@ -163,6 +168,7 @@ static void *thread_main(void *arg)
 	while (!worker->failed && !ledger_stopping(worker->ledger))
 		step(worker);
 	work_views_end(worker);
+	work_wait_end(worker);
 	return NULL;
 }
 
@@ -184,21 +190,35 @@ int worker_attach(const struct worker_start *start, unsigned int flags,
 }
 
 /*
- * Recovery by hand, in some of the processes: while others work, and with a chance of being
- * killed in it.
+ * What an operator may do, by some of the processes: while others work, and with a chance of
+ * being killed in it.
  */
-static bool recover(const struct worker_start *start, struct ledger_writer *writer,
-		    struct shmkv *kv)
+static bool operate(const struct worker_start *start, struct ledger_writer *writer,
+		    struct shmkv *kv, uint64_t draw)
 {
 	struct shmkv_recovery report = { .size = sizeof(report) };
-	int r;
+	struct inspection inspection;
+	int r = 0;
 
+	inspection_init(&inspection, start, writer, kv);
+	if (draw == 0)
+		return inspection_verify(&inspection);
+	if (draw == 1)
+		return inspection_tables(&inspection);
+	if (draw > 4)
+		return true;
 	ledger_op_begin(writer, STRESS_OP_RECOVER);
-	r = shmkv_recover(kv, &report);
+	if (draw == 2)
+		r = shmkv_recover(kv, &report);
+	else if (draw == 3)
+		r = shmkv_maintain(kv);
+	else
+		r = shmkv_expire(kv, 0, NULL);
 	ledger_op_end(writer);
 	if (r == 0 || r == -EAGAIN)
 		return true;
-	ledger_fail(start->ledger, start->place, "recover answered %s (%s)", shmkv_errname(r),
+	ledger_fail(start->ledger, start->place, "%s answered %s (%s)",
+		    draw == 2 ? "recover" : draw == 3 ? "maintain" : "expire", shmkv_errname(r),
 		    shmkv_strerror(r));
 	return false;
 }
@@ -214,6 +234,7 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 	worker->start = start;
 	worker->ledger = ledger;
 	worker->kv = kv;
+	worker->poll_fd = -1;
 	worker->writer = start->place * ledger->threads + thread;
 	worker->me = &ledger->writers[worker->writer];
 	worker->incarnation = atomic_load(&ledger->processes[start->place].incarnation);
@@ -280,7 +301,7 @@ int worker_run(const struct worker_start *start)
 	if (worker_attach(start, 0, first, &kv) < 0)
 		return 1;
 	atomic_store(&process->state, PROCESS_RUNNING);
-	fine = !stress_random_one_in(&random, 8) || recover(start, first, kv);
+	fine = operate(start, first, kv, stress_random_below(&random, 16));
 	if (fine)
 		fine = start->opts->history ? history_run(start, kv) : run_threads(start, kv);
 	atomic_store(&process->state, PROCESS_FINISHED);

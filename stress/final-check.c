@@ -350,6 +350,12 @@ static bool others_are_right(struct final_check *check)
 		    (found && !reader_judge_shared(&check->reader, KEY_SHARED, idx, &value)))
 			return false;
 	}
+	for (idx = 0; idx < ledger->plan.n[KEY_TIMED]; idx++) {
+		found = look_up(check, KEY_TIMED, idx, &value);
+		if (found < 0 ||
+		    (found && !reader_judge_shared(&check->reader, KEY_TIMED, idx, &value)))
+			return false;
+	}
 	for (idx = 0; idx < ledger->plan.n[KEY_INCR]; idx++)
 		if (!counter_is_right(check, KEY_INCR, idx))
 			return false;

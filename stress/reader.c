@@ -17,7 +17,10 @@ int reader_init(struct reader *reader, struct ledger *ledger, const struct stres
 	reader->writer = writer;
 	reader->evicts = opts->evict;
 	reader->random.state = seed;
-	reader->cap = (size_t)opts->value_max + 16; /* an array around the payload fits too */
+	/* An array around the payload fits too. Timed keys have sizes of their own. */
+	reader->cap = (size_t)opts->value_max + 16;
+	if (reader->cap < READER_CAP_MIN)
+		reader->cap = READER_CAP_MIN;
 	reader->buf = malloc(reader->cap);
 	reader->seen_seqs = calloc((size_t)KEY_HOT * ledger->n_writers, sizeof(*reader->seen_seqs));
 	reader->seen_sums = malloc((size_t)ledger->plan.n[KEY_INCR] * sizeof(*reader->seen_sums));
@@ -307,6 +310,9 @@ bool reader_check_any(struct reader *reader)
 					       memory_order_relaxed);
 	unsigned int draw = (unsigned int)stress_random_below(&reader->random, 16);
 
+	if (draw == 9)
+		return reader_check_shared(reader, KEY_TIMED,
+					   reader_draw_contended(reader, KEY_TIMED));
 	if (draw < 10)
 		return reader_check_owned(reader, stress_random_below(&reader->random, active));
 	if (draw < 12)

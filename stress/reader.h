@@ -16,6 +16,8 @@
 #include "stress/ledger.h"
 #include "stress/payload.h"
 
+#define READER_CAP_MIN (4096u + 16u)
+
 struct reader {
 	struct ledger *ledger;
 	struct shmkv *kv;

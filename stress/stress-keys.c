@@ -6,7 +6,7 @@
 
 #include "stress/stress-random.h"
 
-static const char class_letters[KEY_CLASSES + 1] = "ospicl";
+static const char class_letters[KEY_CLASSES + 1] = "ospiclt";
 
 static uint64_t clamp(uint64_t n, uint64_t max)
 {
@@ -33,6 +33,7 @@ void key_plan_init(struct key_plan *plan, uint64_t keys, unsigned int writers)
 	plan->n[KEY_INCR] = clamp(keys / 16, 64);
 	plan->n[KEY_CAS] = clamp(keys / 16, 64);
 	plan->n[KEY_LEASE] = clamp(keys / 16, 64);
+	plan->n[KEY_TIMED] = clamp(keys / 16, (uint64_t)writers * 4);
 	plan->n[KEY_OWNED] = keys - others(plan);
 }
 
@@ -103,7 +104,7 @@ bool stress_key_parse(const struct key_plan *plan, const void *bytes, size_t len
 const char *key_class_name(enum key_class class)
 {
 	static const char *const names[KEY_CLASSES] = { "owned", "shared", "presence", "incr",
-							"cas",	 "lease" };
+							"cas",	 "lease", "timed" };
 
 	return (unsigned int)class < KEY_CLASSES ? names[class] : "no";
 }

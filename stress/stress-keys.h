@@ -13,6 +13,7 @@
  *   incr      counters raised by shmkv_incr: the sum of what was acknowledged
  *   cas       counters raised by get and compare-and-swap: the same
  *   lease     added by all for some milliseconds: nobody gets one that still runs
+ *   timed     one writer only, who knows when they expire
  *
  * Of the owned keys one in sixteen is deleted now and then (churn); the others never go
  * away once they are there, so that a reader who misses one has found a fault.
@@ -29,6 +30,7 @@ enum key_class {
 	KEY_INCR,
 	KEY_CAS,
 	KEY_LEASE,
+	KEY_TIMED,
 	KEY_CLASSES,
 };
 

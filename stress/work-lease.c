@@ -14,12 +14,17 @@
  * a thread that is stopped in between only makes them wider.
  */
 
-uint64_t work_clock_ms(void)
+uint64_t work_clock_ns(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t work_clock_ms(void)
+{
+	return work_clock_ns() / 1000000u;
 }
 
 static struct ledger_lease *row_of(const struct worker *worker, unsigned int writer, uint64_t idx)
@@ -210,9 +215,15 @@ void work_lease(struct worker *worker)
 	uint64_t idx = reader_draw_contended(&worker->reader, KEY_LEASE);
 	struct stress_key key;
 
-	if (stress_random_one_in(&worker->reader.random, 3)) {
+	switch (stress_random_below(&worker->reader.random, 4)) {
+	case 0:
 		own_deadline(worker);
 		return;
+	case 1:
+		work_timed(worker);
+		return;
+	default:
+		break;
 	}
 	if (worker->lease_held)
 		idx = worker->lease_idx;

@@ -18,6 +18,8 @@
 #define WORK_BATCH 32u
 #define WORK_BATCH_VALUE 4096u /* bytes of a value in a batch, at most */
 #define WORK_LEASE_MS_MAX 50u
+#define WORK_TIMED 4u           /* timed keys of a thread */
+#define WORK_TIMED_VALUE 4096u  /* bytes of their values, at most */
 #define WORK_LONG_MS 3600000u /* longer than any run */
 
 /* An open view, and what it showed at its beginning. */
@@ -27,6 +29,11 @@ struct held_view {
 	enum key_class class;
 	uint64_t idx, seq;
 	uint32_t writer;
+};
+
+/* A timed key: there before low, absent from high on; milliseconds of the boot clock. */
+struct timed_key {
+	uint64_t low, high;
 };
 
 /* One thread. */
@@ -47,6 +54,7 @@ struct worker {
 	/* The lease that was granted last, for as long as it may be renewed. */
 	uint64_t lease_token, lease_idx;
 	bool lease_held;
+	struct timed_key timed[WORK_TIMED];
 	uint64_t *rows; /* two for each writer: what the ledger said before a call */
 	int poll_fd;       /* -1: none (yet) */
 	bool poll_refused; /* the system has none to give */
@@ -67,6 +75,8 @@ bool work_is_refusal(struct worker *worker, int r);
 
 struct shmkv_value work_value(struct worker *worker, enum key_class class, uint64_t idx,
 			      uint64_t seq);
+
+uint64_t work_next_seq(struct worker *worker);
 
 /* A value of a key that many write: its sequence number is the writer's. */
 struct shmkv_value work_shared_value(struct worker *worker, enum key_class class, uint64_t idx);
@@ -122,7 +132,12 @@ void work_batch(struct worker *worker);
 
 /* Keys with a time to live. */
 void work_lease(struct worker *worker);
+uint64_t work_clock_ns(void);
 uint64_t work_clock_ms(void);
+
+/* Keys of which one thread knows when they end. */
+void work_timed_begin(struct worker *worker);
+void work_timed(struct worker *worker);
 
 /* For a key or for anything, asleep or on a descriptor. */
 void work_wait(struct worker *worker);

@@ -53,13 +53,17 @@ struct shmkv_value work_value(struct worker *worker, enum key_class class, uint6
 			    &payload);
 }
 
-struct shmkv_value work_shared_value(struct worker *worker, enum key_class class,
-					    uint64_t idx)
+uint64_t work_next_seq(struct worker *worker)
 {
 	uint64_t seq = atomic_load_explicit(&worker->me->issued, memory_order_relaxed) + 1;
 
 	atomic_store_explicit(&worker->me->issued, seq, memory_order_release);
-	return work_value(worker, class, idx, seq);
+	return seq;
+}
+
+struct shmkv_value work_shared_value(struct worker *worker, enum key_class class, uint64_t idx)
+{
+	return work_value(worker, class, idx, work_next_seq(worker));
 }
 
 int work_remove(struct worker *worker, const struct stress_key *key, bool take,
@@ -235,12 +239,15 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 	worker->ledger = ledger;
 	worker->kv = kv;
 	worker->poll_fd = -1;
+	work_timed_begin(worker);
 	worker->writer = start->place * ledger->threads + thread;
 	worker->me = &ledger->writers[worker->writer];
 	worker->incarnation = atomic_load(&ledger->processes[start->place].incarnation);
 	for (i = 0; i < STRESS_OPS_MIXED; i++)
 		worker->mix_sum += opts->mix[i];
-	worker->buf = malloc(PAYLOAD_ROOM + (size_t)opts->value_max);
+	worker->buf = malloc(PAYLOAD_ROOM + (opts->value_max > WORK_TIMED_VALUE ?
+						     (size_t)opts->value_max :
+						     WORK_TIMED_VALUE));
 	worker->batch = work_batch_new();
 	worker->rows = calloc((size_t)ledger->plan.writers * 2, sizeof(*worker->rows));
 	if (!worker->buf || !worker->batch || !worker->rows)

@@ -11,6 +11,7 @@
 
 #define CHECKS_BETWEEN_SCANS 50000u
 #define CHECKS_BETWEEN_STATS 1000u
+#define VERIFY_NS 50000000u
 
 /* One walk over the whole map, and what must come up in it. */
 struct pass {
@@ -169,6 +170,18 @@ static bool read_many(struct reader *reader, struct inspection *inspection)
 	return true;
 }
 
+/* Of a small segment many times, so that it is found in as many states as a large one. */
+static bool verify_for_a_while(struct inspection *inspection)
+{
+	uint64_t end = ledger_now_ns() + VERIFY_NS;
+
+	do {
+		if (!inspection_verify(inspection))
+			return false;
+	} while (ledger_now_ns() < end && !ledger_stopping(inspection->start->ledger));
+	return true;
+}
+
 /* One long look at everything. */
 static bool look_once(struct reader *reader, struct inspection *inspection)
 {
@@ -176,7 +189,7 @@ static bool look_once(struct reader *reader, struct inspection *inspection)
 		return true;
 	switch (stress_random_below(&reader->random, 4)) {
 	case 0:
-		return inspection_verify(inspection);
+		return verify_for_a_while(inspection);
 	case 1:
 		return inspection_tables(inspection);
 	default:

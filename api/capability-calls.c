@@ -33,6 +33,8 @@ int shmkv_capabilities(struct shmkv *kv, uint64_t *ret_bits)
 		bits |= SHMKV_CAN_WAIT;
 	if (engine->health && engine->compact)
 		bits |= SHMKV_CAN_ADAPT;
+	if (engine->reserve)
+		bits |= SHMKV_CAN_RESERVE;
 	*ret_bits = bits;
 	return 0;
 }

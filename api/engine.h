@@ -156,6 +156,15 @@ struct skv_engine {
 	 */
 	void (*get_many)(void *map, struct skv_read_op *ops, size_t n);
 	int (*put_many)(void *map, struct skv_write_op *ops, size_t n);
+	/* @value: the head, and the length of a payload that is not there yet. The hold's data may
+	 * be written behind the head. */
+	int (*reserve)(void *map, const struct skv_key *key, const struct skv_bytes *value,
+		       struct skv_hold *ret_hold);
+	/* @value: head and length as they are now. On failure the hold goes on. */
+	int (*commit)(void *map, const struct skv_hold *hold, enum skv_write_mode mode,
+		      uint64_t token, const struct skv_bytes *value, uint64_t ttl_ms,
+		      uint64_t *ret_token);
+	int (*abort)(void *map, const struct skv_hold *hold);
 	int (*count)(void *map, uint64_t *ret_count);
 	int (*clear)(void *map, uint64_t *ret_removed);
 

@@ -56,7 +56,7 @@ static const struct error {
 	  "this thread is already inside a writing call on this handle: do not write from a signal "
 	  "handler" },
 	{ -EMLINK, "EMLINK",
-	  "this thread has as many views open as there can be: end some of them first" },
+	  "this thread has as many views or drafts open as there can be: end some of them first" },
 	{ -EUSERS, "EUSERS",
 	  "every process or thread slot of the map is taken by the living: end some, attach "
 	  "read-only, or create a map with more" },

@@ -351,6 +351,18 @@ static size_t write_bin(uint8_t *head, size_t len)
 	return write_number(head, 0xc6, len, 4);
 }
 
+void skv_msgpack_head_like(enum shmkv_type type, size_t head_len, uint64_t len, uint8_t *head)
+{
+	static const uint8_t str[] = { [1] = 0xd9, [2] = 0xda, [4] = 0xdb };
+	static const uint8_t bin[] = { [1] = 0xc4, [2] = 0xc5, [4] = 0xc6 };
+	size_t n = head_len - 1;
+
+	if (n == 0)
+		write_number(head, (uint8_t)(0xa0 | len), 0, 0);
+	else
+		write_number(head, type == SHMKV_STR ? str[n] : bin[n], len, n);
+}
+
 int skv_msgpack_head(const struct shmkv_value *value, uint8_t *head, size_t *ret_len)
 {
 	switch (value->type) {

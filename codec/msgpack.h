@@ -66,6 +66,13 @@ int skv_msgpack_check(const uint8_t *data, size_t len);
 int skv_msgpack_head(const struct shmkv_value *value, uint8_t *head, size_t *ret_len);
 
 /*
+ * skv_msgpack_head_like - the head of STR or BIN in a form of given length
+ * @head_len: as skv_msgpack_head gave it for a length that was not shorter
+ * @head: head_len bytes
+ */
+void skv_msgpack_head_like(enum shmkv_type type, size_t head_len, uint64_t len, uint8_t *head);
+
+/*
  * skv_msgpack_skip - how much of an object is not payload
  * @head: the object's first bytes
  *

@@ -4,6 +4,7 @@
 #include "shm/chunk.h"
 #include "shm/leaf.h"
 #include "shm/pin.h"
+#include "shm/reserve.h"
 
 /*
  * Words of a context that has no owner are those of a past one and mean nothing. An owner
@@ -33,15 +34,10 @@ enum skv_holder skv_check_owner(struct skv_check_walk *walk, uint32_t context)
 static bool names_block(const struct skv_map *map, uint32_t context, uint64_t off)
 {
 	const struct skv_context *ctx = skv_context_at(map, context);
-	uint32_t i;
 
-	for (i = 0; i < SKV_RESERVATIONS; i++) {
-		if (skv_load_acquire(&ctx->reservations[i][0]) == off)
-			return true;
-	}
 	return (skv_load_acquire(&ctx->new_off) & ~SKV_INTENT_COMPLETE) == off ||
 	       skv_load_acquire(&ctx->old_off) == off || skv_load_acquire(&ctx->aux_off) == off ||
-	       skv_pin_names(map, context, off, 1);
+	       skv_pin_names(map, context, off, 1) || skv_reserve_mentions(ctx, off);
 }
 
 enum skv_holder skv_check_block_holder(struct skv_check_walk *walk, uint64_t off)

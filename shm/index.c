@@ -941,6 +941,67 @@ int skv_index_write_at(struct skv_writer *writer, const struct skv_key *key,
 	return change_fail(&c, -EAGAIN);
 }
 
+int skv_index_draft(struct skv_writer *writer, const struct skv_key *key,
+		    const struct skv_bytes *value, uint64_t *ret_off, uint64_t *ret_stamp)
+{
+	uint64_t len = value->head_len + value->len;
+	struct draft draft = { .off = 0 };
+	int r = draft_take(writer, key, len, &draft);
+
+	if (r < 0)
+		return r;
+	skv_copy_to_shared(draft_value(writer, key, &draft, len), value->head, value->head_len);
+	*ret_off = draft.off;
+	*ret_stamp = draft.stamp;
+	return 0;
+}
+
+int skv_index_commit(struct skv_writer *writer, uint64_t off, uint64_t stamp,
+		     enum skv_write_mode mode, uint64_t token, const struct skv_bytes *value,
+		     const struct skv_lifetime *life)
+{
+	const struct skv_map *map = writer->map;
+	uint64_t len = value->head_len + value->len, key_len, value_len;
+	struct skv_key key;
+	struct change c;
+	uint32_t tries;
+	int r = -EAGAIN;
+
+	if (!skv_index_record(map, off, &key_len, &value_len) || len > value_len)
+		return -EBADMSG;
+	key.data = record_key(map, off);
+	key.len = key_len;
+	c = change_begin(writer, &key, life);
+	c.blind = mode == SKV_WRITE_PUT && !life->keep;
+	c.draft.off = off;
+	c.draft.stamp = stamp;
+	c.draft.room = skv_arena_round(skv_record_bytes(key_len, value_len));
+	skv_copy_to_shared(draft_value(writer, &key, &c.draft, len), value->head, value->head_len);
+	skv_store_release(&writer->ctx->new_stamp, stamp);
+	draft_complete(writer, &c.draft);
+
+	for (tries = 0; tries < RETRIES; tries++) {
+		if (tries > 0)
+			skv_tally_bump(&writer->ctx->retries);
+		r = find(&c);
+		if (r == DONE)
+			r = condition(&c, mode, token);
+		if (r == DONE)
+			r = make_room(&c);
+		if (r == DONE)
+			r = link_draft(&c, mode == SKV_WRITE_CAS ? &token : NULL);
+		if (r == DONE)
+			return change_done(&c, tries, NULL);
+		if (r < 0)
+			break;
+		r = -EAGAIN;
+	}
+	/* As long as reserved again; the draft outlives the call. */
+	draft_value(writer, &key, &c.draft, value_len);
+	clear_intents(writer);
+	return r;
+}
+
 int skv_index_update(struct skv_writer *writer, const struct skv_key *key, skv_splice_fn *fn,
 		     void *arg, const struct skv_lifetime *life, uint64_t *ret_token)
 {

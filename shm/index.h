@@ -62,6 +62,26 @@ int skv_index_update(struct skv_writer *writer, const struct skv_key *key, skv_s
 int skv_index_remove(struct skv_writer *writer, const struct skv_key *key, struct skv_sink *sink);
 
 /*
+ * skv_index_draft - a private record with the key and the head of a value
+ * @value: room is made for its payload, which is not looked at
+ *
+ * "new" names it, phase 0; the caller gives it another name before it clears that.
+ */
+int skv_index_draft(struct skv_writer *writer, const struct skv_key *key,
+		    const struct skv_bytes *value, uint64_t *ret_off, uint64_t *ret_stamp);
+
+/*
+ * skv_index_commit - link such a record
+ * @value: the head to write, and the length of the payload that stands behind it
+ *
+ * Answers as skv_index_write, and -EBADMSG when the record is not what was reserved. Refused, it
+ * is what it was before and the caller's.
+ */
+int skv_index_commit(struct skv_writer *writer, uint64_t off, uint64_t stamp,
+		     enum skv_write_mode mode, uint64_t token, const struct skv_bytes *value,
+		     const struct skv_lifetime *life);
+
+/*
  * skv_index_hold - pin the value of a key where it lies
  *
  * Ended with skv_pin_release. Returns also -EMLINK.

@@ -6,6 +6,7 @@
 #include "shm/arena.h"
 #include "shm/chunk.h"
 #include "shm/pin.h"
+#include "shm/reserve.h"
 #include "shm/wait.h"
 
 #include <errno.h>
@@ -22,7 +23,8 @@
  *  RP1  read the owner word; then find the process slot still as it was judged: the owner
  *       word is that of the dead one
  *  RP1a pins: let go, from whatever phase they are in (RULE U, see pin.c); no bit in pins_of
- *  RP2  new: phase 0 -> settle; complete -> settle if no slot names it. old -> the same.
+ *  RP2  new: phase 0 -> settle; complete -> settle if no slot names it. old -> the same, and what
+ *       is reserved (reserve.c).
  *  RP3  rebuild: leaf still FORWARD in that life -> finish it; children still CLAIMED -> free
  *  RP4  chunks: DISMANTLE -> undo; CLAIMED -> FREE; a run whose record is free -> give back
  *       then whoever waits for a change that it may have made is woken: see wait.c
@@ -50,8 +52,8 @@
  *
  * A process dies                                      left                    repaired by
  *  before or between the intents (REAP_CONTEXT,       some settled, the       next reaper: finds
- *  REAP_PINS, REAP_NEW, REAP_OLD, REAP_REBUILD,       context still dead      them settled
- *  REAP_CHUNKS, REAP_CREDIT, REAP_LATE)
+ *  REAP_PINS, REAP_NEW, REAP_OLD, REAP_RESERVED,      context still dead      them settled
+ *  REAP_REBUILD, REAP_CHUNKS, REAP_CREDIT, REAP_LATE)
  *  context free, others not (REAP_FREED)              the other contexts      next reaper
  *  all contexts free, slot not (REAP_DONE)            the slot                next reaper
  *  context adopted, intents not settled (ADOPTED)     a dead context          next reaper
@@ -130,6 +132,22 @@ static int settle_named(struct skv_writer *writer, struct victim *victim, uint64
 out:
 	skv_arena_withdraw(writer, &writer->ctx->aux_off, off);
 	return r < 0 ? r : 0;
+}
+
+/* RP2 for what was reserved: a commit may have linked it. */
+static int settle_reserved(struct skv_writer *writer, struct victim *victim,
+			   struct shmkv_recovery *report)
+{
+	uint64_t off, stamp;
+	uint32_t i;
+	int r = 0;
+
+	for (i = 0; i < SKV_RESERVATIONS && r == 0; i++) {
+		off = skv_reserve_entry(victim->ctx, i, &stamp);
+		if (off != 0 && still_dead(victim))
+			r = settle_named(writer, victim, off, stamp, true, report);
+	}
+	return r;
 }
 
 /* RP1a. */
@@ -251,6 +269,9 @@ static int settle_context(struct skv_writer *writer, struct victim *victim,
 	if (r == 0 && old_off)
 		r = settle_named(writer, victim, old_off, old_stamp, true, report);
 	SKV_FAULT(REAP_OLD);
+	if (r == 0)
+		r = settle_reserved(writer, victim, report);
+	SKV_FAULT(REAP_RESERVED);
 	if (r == 0) {
 		settle_rebuild(writer, victim, report);
 		SKV_FAULT(REAP_REBUILD);
@@ -435,9 +456,13 @@ static bool in_flight(const struct skv_map *map, uint64_t off, uint64_t stamp)
 	if (idx >= skv_contexts_ready(map))
 		return false;
 	ctx = skv_context_at(map, idx);
-	return skv_owner_process(skv_load_acquire(&ctx->owner)) >= 0 &&
-	       (skv_load_acquire(&ctx->new_off) & ~SKV_INTENT_COMPLETE) == off &&
-	       skv_load_acquire(&ctx->new_stamp) == stamp;
+	if (skv_owner_process(skv_load_acquire(&ctx->owner)) < 0)
+		return false;
+	if ((skv_load_acquire(&ctx->new_off) & ~SKV_INTENT_COMPLETE) == off &&
+	    skv_load_acquire(&ctx->new_stamp) == stamp)
+		return true;
+	/* [sweep.flight] after "new": an entry is written before that is cleared. */
+	return skv_reserve_names(ctx, off, stamp);
 }
 
 static void sweep_block(struct skv_writer *writer, uint64_t off, struct shmkv_recovery *report)

@@ -7,6 +7,7 @@
 #include "shm/pin.h"
 #include "shm/poll.h"
 #include "shm/recover.h"
+#include "shm/reserve.h"
 #include "shm/roster.h"
 #include "shm/scan.h"
 #include "shm/stats.h"
@@ -93,8 +94,9 @@ static void map_free(struct skv_map *map)
 	struct skv_writer *writer;
 
 	for (writer = map->writers; writer; writer = writer->next) {
-		/* Views that were not ended; their memory is about to be unmapped. */
+		/* Views and drafts that were not ended; their memory is about to be unmapped. */
 		skv_pin_release_all(writer);
+		skv_reserve_abort_all(writer);
 		skv_arena_flush(writer);
 	}
 	skv_tally_publish(map);
@@ -268,14 +270,20 @@ static int store_exists(void *map, const struct skv_key *key)
 	return skv_index_exists(map, key);
 }
 
-static int store_write(void *map, const struct skv_key *key, enum skv_write_mode mode,
-		       uint64_t token, const struct skv_bytes *value, uint64_t ttl_ms,
-		       uint64_t *ret_token)
+static enum skv_call call_of(enum skv_write_mode mode)
 {
 	static const uint8_t calls[] = { [SKV_WRITE_PUT] = SKV_CALL_PUT,
 					 [SKV_WRITE_ADD] = SKV_CALL_ADD,
 					 [SKV_WRITE_REPLACE] = SKV_CALL_REPLACE,
 					 [SKV_WRITE_CAS] = SKV_CALL_CAS };
+
+	return (enum skv_call)calls[mode];
+}
+
+static int store_write(void *map, const struct skv_key *key, enum skv_write_mode mode,
+		       uint64_t token, const struct skv_bytes *value, uint64_t ttl_ms,
+		       uint64_t *ret_token)
+{
 	const struct skv_lifetime life = skv_lifetime_of(map, ttl_ms);
 	struct skv_writer *writer;
 	uint32_t full_tries = 0;
@@ -288,7 +296,7 @@ static int store_write(void *map, const struct skv_key *key, enum skv_write_mode
 		r = skv_index_write(writer, key, mode, token, value, &life, ret_token);
 	while (worth_again(writer, key, r, &full_tries));
 	skv_evict_end(writer);
-	return writer_exit(writer, calls[mode], r);
+	return writer_exit(writer, call_of(mode), r);
 }
 
 static int store_update(void *map, const struct skv_key *key, skv_splice_fn *fn, void *arg,
@@ -355,6 +363,12 @@ static int store_expire(void *map, uint64_t max, uint64_t *ret_removed)
 	return r;
 }
 
+/* Is it one that this map can have given? */
+static bool hold_is_sane(const struct skv_map *map, const struct skv_hold *hold, uint32_t n)
+{
+	return hold->context < map->region.geo.n_contexts && hold->idx < n;
+}
+
 static int store_view_begin(void *map, const struct skv_key *key, struct skv_hold *ret_hold)
 {
 	struct skv_writer *writer;
@@ -370,13 +384,68 @@ static int store_view_end(void *arg, const struct skv_hold *hold)
 	struct skv_writer *writer;
 	int r;
 
-	if (hold->context >= map->region.geo.n_contexts || hold->idx >= SKV_PINS)
-		return -EINVAL;
+	if (!hold_is_sane(map, hold, SKV_PINS))
+		return -EBADF;
 	r = writer_enter(map, SKV_DOING_VIEW, &writer);
 	if (r < 0)
 		return r;
 	skv_pin_release(writer, &pin);
 	return viewer_exit(writer, 0);
+}
+
+static int store_reserve(void *map, const struct skv_key *key, const struct skv_bytes *value,
+			 struct skv_hold *ret_hold)
+{
+	struct skv_writer *writer;
+	uint32_t full_tries = 0;
+	int r = writer_enter(map, SKV_DOING_WRITE, &writer);
+
+	if (r < 0)
+		return r;
+	skv_evict_begin(writer);
+	do
+		r = skv_reserve_take(writer, key, value, ret_hold);
+	while (worth_again(writer, key, r, &full_tries));
+	skv_evict_end(writer);
+	return viewer_exit(writer, r);
+}
+
+static int store_commit(void *map, const struct skv_hold *hold, enum skv_write_mode mode,
+			uint64_t token, const struct skv_bytes *value, uint64_t ttl_ms,
+			uint64_t *ret_token)
+{
+	const struct skv_lifetime life = skv_lifetime_of(map, ttl_ms);
+	struct skv_writer *writer;
+	uint32_t full_tries = 0;
+	struct skv_key key;
+	int r;
+
+	if (!hold_is_sane(map, hold, SKV_RESERVATIONS))
+		return -EBADF;
+	r = writer_enter(map, SKV_DOING_WRITE, &writer);
+	if (r < 0)
+		return r;
+	r = skv_reserve_key(map, hold, &key);
+	if (r == 0) {
+		skv_evict_begin(writer);
+		do
+			r = skv_reserve_commit(writer, hold, mode, token, value, &life,
+					       ret_token);
+		while (worth_again(writer, &key, r, &full_tries));
+		skv_evict_end(writer);
+	}
+	return writer_exit(writer, call_of(mode), r);
+}
+
+static int store_abort(void *map, const struct skv_hold *hold)
+{
+	struct skv_writer *writer;
+	int r;
+
+	if (!hold_is_sane(map, hold, SKV_RESERVATIONS))
+		return -EBADF;
+	r = writer_enter(map, SKV_DOING_WRITE, &writer);
+	return r < 0 ? r : viewer_exit(writer, skv_reserve_abort(writer, hold));
 }
 
 static void store_get_many(void *map, struct skv_read_op *ops, size_t n)
@@ -620,6 +689,9 @@ const struct skv_engine skv_engine_shm = {
 	.expire = store_expire,
 	.view_begin = store_view_begin,
 	.view_end = store_view_end,
+	.reserve = store_reserve,
+	.commit = store_commit,
+	.abort = store_abort,
 	.get_many = store_get_many,
 	.put_many = store_put_many,
 	.count = store_count,

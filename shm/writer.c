@@ -3,6 +3,7 @@
 
 #include "base/fault.h"
 #include "shm/pin.h"
+#include "shm/reserve.h"
 #include "shm/tally.h"
 
 #include <errno.h>
@@ -114,6 +115,10 @@ static void pool_put(struct skv_writer *writer)
 
 static void clear_intents(struct skv_context *ctx)
 {
+	uint32_t i;
+
+	for (i = 0; i < SKV_RESERVATIONS; i++)
+		skv_store_release(&ctx->reservations[i][0], 0);
 	skv_store_release(&ctx->new_off, 0);
 	skv_store_release(&ctx->old_off, 0);
 	skv_store_release(&ctx->aux_off, 0);
@@ -183,6 +188,13 @@ static int find_context(struct skv_writer *writer)
 	}
 }
 
+/* Are no views and no drafts open in its context? */
+static bool is_bare(const struct skv_writer *writer)
+{
+	return skv_pin_count(writer->map, writer->idx) == 0 &&
+	       skv_reserve_count(writer->map, writer->idx) == 0;
+}
+
 /* Away from a context whose stamps run out. While no other is to be had the old one serves,
  * as long as it has any. */
 static int change_context(struct skv_writer *writer)
@@ -191,8 +203,8 @@ static int change_context(struct skv_writer *writer)
 	uint64_t owner = writer->owner;
 	int r = -EUSERS;
 
-	/* What it pins stands in the context and stays there. */
-	if (skv_pin_count(writer->map, writer->idx) == 0) {
+	/* What it pins and reserves stands in the context and stays there. */
+	if (is_bare(writer)) {
 		skv_pin_disable(writer->map, writer->idx, NULL, NULL);
 		r = find_context(writer);
 	}
@@ -271,9 +283,9 @@ void skv_writer_offer(struct skv_writer *writer)
 	__atomic_store_n(&writer->taken, 0, __ATOMIC_RELEASE);
 }
 
-/* One that no thread has. A thread that ended has left its views in its context: as long as
- * there are others, the next thread gets one with all its pin words. */
-static struct skv_writer *take_idle(struct skv_map *map, bool with_pins)
+/* One that no thread has. A thread that ended has left its views and drafts in its context: as
+ * long as there are others, the next thread gets one with room for its own. */
+static struct skv_writer *take_idle(struct skv_map *map, bool bare)
 {
 	struct skv_writer *writer;
 	uint64_t none;
@@ -285,7 +297,7 @@ static struct skv_writer *take_idle(struct skv_map *map, bool with_pins)
 		    !__atomic_compare_exchange_n(&writer->taken, &none, map->serial, false,
 						 __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 			continue;
-		if (with_pins || skv_pin_count(map, writer->idx) == 0)
+		if (!bare || is_bare(writer))
 			break;
 		put_back(&writer->taken, map->serial);
 	}
@@ -322,11 +334,11 @@ static int find_writer(struct skv_map *map, struct skv_writer **ret_writer)
 	if (r < 0)
 		return r;
 
-	writer = take_idle(map, false);
+	writer = take_idle(map, true);
 	if (!writer)
 		r = make_writer(map, &writer);
 	if (r < 0)
-		writer = take_idle(map, true);
+		writer = take_idle(map, false);
 	if (!writer)
 		return r;
 

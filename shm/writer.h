@@ -8,9 +8,9 @@
  * Each thread that writes owns one context record in the segment, which holds its intents
  * and counters, and this private companion with its caches. A thread gets one at its first
  * write on a handle and gives it back when it ends; the next thread of the process takes it
- * over with its caches, one with open views last. The memory of a writer is never given back
- * to malloc, only used again, so that a thread that ends while the handle is detached looks
- * at a writer for sure.
+ * over with its caches, one with open views or drafts last. The memory of a writer is never
+ * given back to malloc, only used again, so that a thread that ends while the handle is
+ * detached looks at a writer for sure.
  */
 
 #include "shm/class.h"

@@ -118,7 +118,7 @@ void sweep_read_token(struct sweep_world *w, struct shmkv *kv, const struct swee
 	key = sweep_key(op->key, &len);
 	if (op->kind == SWEEP_WAIT_ANY) {
 		SWEEP_WANT(w, shmkv_state(kv, &w->token), 0);
-	} else if (op->kind == SWEEP_CAS || op->kind == SWEEP_WAIT ||
+	} else if (op->kind == SWEEP_CAS || op->kind == SWEEP_DRAFT_CAS || op->kind == SWEEP_WAIT ||
 		   op->kind == SWEEP_POLL) {
 		r = shmkv_wait(kv, key, len, 0, 0, &w->token);
 		SWEEP_WANT(w, r, w->model[op->key].kind == SWEEP_ABSENT ? -ETIMEDOUT : 0);

@@ -6,9 +6,9 @@
 #include "shm/directory.h"
 #include "tests/boot-clock.h"
 
-#include <shmkv/expiry.h>
-
 #include <shmkv/batch.h>
+#include <shmkv/expiry.h>
+#include <shmkv/reserve.h>
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -425,6 +425,67 @@ static int put_many(struct sweep_world *w, struct shmkv *kv, uint32_t id,
 	return r;
 }
 
+/* A write that is filled in place; or nothing at all. */
+static int draft_op(struct sweep_world *w, struct shmkv *kv, const struct sweep_op *op,
+		    const struct sweep_value *value)
+{
+	struct shmkv_value put = pack(op->key, value);
+	struct shmkv_draft draft;
+	int r = shmkv_reserve(kv, keys[op->key].text, keys[op->key].len, SHMKV_BIN, put.len + 3,
+			      &draft);
+
+	if (r < 0)
+		return r;
+	memcpy(draft.data, put.data, put.len);
+	if (op->kind == SWEEP_DRAFT_ABORT)
+		return shmkv_abort(&draft);
+	if (op->kind == SWEEP_DRAFT_CAS)
+		r = shmkv_commit_ttl(&draft, put.len, SHMKV_COMMIT_CAS, w->token,
+				     SHMKV_TTL_DEFAULT, NULL);
+	else if (op->kind == SWEEP_DRAFT_TTL)
+		r = shmkv_commit_ttl(&draft, put.len, SHMKV_COMMIT_PUT, 0, 1, NULL);
+	else
+		r = shmkv_commit(&draft, put.len, SHMKV_COMMIT_PUT, NULL);
+	/* Refused: the caller's again. */
+	if (r < 0 && shmkv_abort(&draft) < 0)
+		return -EIO;
+	return r;
+}
+
+/* No operation of the sweep has it. */
+#define KEY_OF_NOBODY "nobody's"
+
+static int refused_draft_op(struct shmkv *kv)
+{
+	struct shmkv_draft draft;
+	int r = shmkv_reserve(kv, KEY_OF_NOBODY, sizeof(KEY_OF_NOBODY), SHMKV_BIN, SWEEP_SMALL,
+			      &draft);
+
+	if (r < 0)
+		return r == -ENOSPC ? 0 : r;
+	memset(draft.data, 1, draft.len);
+	if (shmkv_commit(&draft, draft.len, SHMKV_COMMIT_REPLACE, NULL) != -ENOENT)
+		return -EIO;
+	return shmkv_abort(&draft);
+}
+
+static int detach_with_drafts_op(struct shmkv **kv)
+{
+	static const size_t lens[] = { SWEEP_SMALL, SWEEP_RUN, SWEEP_WIDE };
+	struct shmkv_draft draft;
+	size_t i;
+	int r = 0;
+
+	for (i = 0; i < sizeof(lens) / sizeof(lens[0]) && r == 0; i++) {
+		r = shmkv_reserve(*kv, KEY_OF_NOBODY, sizeof(KEY_OF_NOBODY), SHMKV_BIN, lens[i],
+				  &draft);
+		if (r == 0)
+			memset(draft.data, 1, lens[i]);
+	}
+	*kv = shmkv_detach(*kv);
+	return r == -ENOSPC ? 0 : r;
+}
+
 int sweep_run_op(struct sweep_world *w, struct shmkv **kv, const struct sweep_op *op,
 		 struct sweep_value value)
 {
@@ -439,6 +500,15 @@ int sweep_run_op(struct sweep_world *w, struct shmkv **kv, const struct sweep_op
 		return view_op(w, *kv, op->key, NULL);
 	case SWEEP_VIEW_REPLACE:
 		return view_op(w, *kv, op->key, &value);
+	case SWEEP_DRAFT:
+	case SWEEP_DRAFT_CAS:
+	case SWEEP_DRAFT_TTL:
+	case SWEEP_DRAFT_ABORT:
+		return draft_op(w, *kv, op, &value);
+	case SWEEP_DRAFT_REFUSED:
+		return refused_draft_op(*kv);
+	case SWEEP_DRAFT_DETACH:
+		return detach_with_drafts_op(kv);
 	case SWEEP_PUT:
 		return shmkv_put(*kv, key, len, pack(op->key, &value), NULL);
 	case SWEEP_PUT_MANY:
@@ -508,6 +578,7 @@ int sweep_model_op(struct sweep_world *w, const struct sweep_op *op, struct swee
 
 	switch (op->kind) {
 	case SWEEP_PUT:
+	case SWEEP_DRAFT:
 		*now = value;
 		return 0;
 	case SWEEP_PUT_MANY:
@@ -525,6 +596,7 @@ int sweep_model_op(struct sweep_world *w, const struct sweep_op *op, struct swee
 		*now = value;
 		return 0;
 	case SWEEP_CAS:
+	case SWEEP_DRAFT_CAS:
 		if (!present)
 			return -ENOENT;
 		if (!token_is_current)
@@ -556,12 +628,15 @@ int sweep_model_op(struct sweep_world *w, const struct sweep_op *op, struct swee
 	case SWEEP_VIEW:
 		return present ? 0 : -ENOENT;
 	case SWEEP_PUT_TTL:
+	case SWEEP_DRAFT_TTL:
 		*now = value;
 		now->ends = true;
 		return 0;
 	case SWEEP_WAIT:
 		/* It waits for the key to change from what it was, or from absence. */
 		return (w->was_absent ? !present : present && token_is_current) ? -ETIMEDOUT : 0;
+	case SWEEP_DRAFT_ABORT:
+		return 0;
 	case SWEEP_CLEAR:
 		for (i = 0; i < SWEEP_KEYS; i++)
 			w->model[i].kind = SWEEP_ABSENT;

@@ -63,6 +63,12 @@ enum sweep_op_kind {
 	SWEEP_DEL,
 	SWEEP_TAKE,
 	SWEEP_VIEW_REPLACE, /* look at the value in place, replace it meanwhile */
+	SWEEP_DRAFT,        /* reserve longer than needed, fill, commit */
+	SWEEP_DRAFT_CAS,    /* the same for the version that is there */
+	SWEEP_DRAFT_TTL,    /* the same for a millisecond */
+	SWEEP_DRAFT_ABORT,  /* reserve, fill, abort */
+	SWEEP_DRAFT_REFUSED, /* of a key that nobody else has */
+	SWEEP_DRAFT_DETACH,  /* with drafts of every kind of memory open */
 	SWEEP_CLEAR,
 	SWEEP_GET,
 	SWEEP_VIEW,
@@ -204,7 +210,7 @@ int sweep_model_op(struct sweep_world *w, const struct sweep_op *op, struct swee
 
 static inline bool sweep_op_has_key(enum sweep_op_kind kind)
 {
-	return kind <= SWEEP_VIEW_REPLACE || kind == SWEEP_GET || kind == SWEEP_VIEW ||
+	return kind <= SWEEP_DRAFT_ABORT || kind == SWEEP_GET || kind == SWEEP_VIEW ||
 	       kind == SWEEP_WAIT ||
 	       (kind >= SWEEP_PUT_TTL && kind <= SWEEP_PERSIST);
 }

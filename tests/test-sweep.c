@@ -90,6 +90,7 @@ static bool recovery_passes(unsigned int point)
 	case SKV_FAULT_PIN_CLEARED:
 	case SKV_FAULT_REAP_NEW:
 	case SKV_FAULT_REAP_OLD:
+	case SKV_FAULT_REAP_RESERVED:
 	case SKV_FAULT_REAP_REBUILD:
 	case SKV_FAULT_REAP_CHUNKS:
 	case SKV_FAULT_REAP_CREDIT:

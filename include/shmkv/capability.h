@@ -28,6 +28,7 @@ extern "C" {
 #define SHMKV_CAN_VIEW ((uint64_t)1 << 5)   /* views: view.h */
 #define SHMKV_CAN_WAIT ((uint64_t)1 << 6)   /* sleeping until something changes: wait.h */
 #define SHMKV_CAN_ADAPT ((uint64_t)1 << 7)  /* shmkv_adaptive_info, shmkv_compact: see heap.h */
+#define SHMKV_CAN_RESERVE ((uint64_t)1 << 8) /* drafts, values written in place: reserve.h */
 
 /*
  * shmkv_capabilities - what can be done with this map

@@ -48,7 +48,7 @@
  *  -EXDEV             the segment counts time by the clock of another time namespace
  *  -ECHILD            the handle belongs to the parent of a forked process
  *  -EBUSY             this thread is already inside a writing call on this handle
- *  -EMLINK            this thread has as many views open as there can be: see view.h
+ *  -EMLINK            this thread has as many views or drafts open as there can be
  *  -EUSERS            every process or thread slot of the segment is taken by the living
  *  -EMEDIUMTYPE       the file is not a shmkv segment
  *  -EPROTONOSUPPORT   the segment was made by another format version or build geometry

@@ -4,6 +4,7 @@
 #include "shm/block.h"
 #include "shm/chunk.h"
 #include "shm/index.h"
+#include "shm/reserve.h"
 
 _Static_assert(SHMKV_CLASSES_MAX == SKV_CLASSES_MAX, "classes");
 
@@ -53,6 +54,29 @@ static void add_run(const struct skv_map *map, uint64_t off, const struct skv_sp
 	memory->large_records++;
 	memory->large_held_bytes += span->bytes;
 	memory->large_record_bytes += record_bytes(map, off, span->bytes);
+}
+
+/* What is being written in place, by the entries of those who do. */
+static void add_drafts(const struct skv_map *map, struct shmkv_memory *memory)
+{
+	uint32_t i, k, n = skv_contexts_ready(map);
+	const struct skv_context *ctx;
+	uint64_t off, stamp;
+	struct skv_span span;
+
+	for (i = 0; i < n; i++) {
+		ctx = skv_context_at(map, i);
+		if (skv_owner_process(skv_load_acquire(&ctx->owner)) < 0)
+			continue;
+		for (k = 0; k < SKV_RESERVATIONS; k++) {
+			off = skv_reserve_entry(ctx, k, &stamp);
+			if (off == 0 || !skv_block_locate(map, off, &span) ||
+			    skv_block_load(map, off) != skv_block_alloc_word(stamp))
+				continue;
+			memory->drafts++;
+			memory->draft_bytes += span.bytes;
+		}
+	}
 }
 
 /* Stretches of chunks that a large record could have. */
@@ -125,5 +149,6 @@ int skv_usage(const struct skv_map *map, struct shmkv_memory *memory)
 	memory->unreserved_bytes = gap * SKV_CHUNK_BYTES;
 	memory->free_stretch_bytes = stretch.best * SKV_CHUNK_BYTES;
 	add_up(memory);
+	add_drafts(map, memory);
 	return 0;
 }

@@ -210,6 +210,8 @@ void cli_show_memory(struct cli_call *call, struct emitter *e, const struct shmk
 		{ "large_records", "large records", LINE_COUNT, memory->large_records },
 		{ "large_record_bytes", "  bytes asked for", LINE_BYTES, memory->large_record_bytes },
 		{ "large_held_bytes", "  bytes held", LINE_BYTES, memory->large_held_bytes },
+		{ "drafts", "drafts, not committed", LINE_COUNT, memory->drafts },
+		{ "draft_bytes", "  bytes held", LINE_BYTES, memory->draft_bytes },
 		{ "free_block_bytes", "free blocks", LINE_BYTES, memory->free_block_bytes },
 		{ "tail_bytes", "ends of slabs", LINE_BYTES, memory->tail_bytes },
 		{ "free_chunks", "free chunks of 16 KiB", LINE_COUNT, memory->free_chunks },

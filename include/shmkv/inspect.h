@@ -269,6 +269,8 @@ struct shmkv_memory {
 	uint64_t free_stretch_bytes; /* the largest record that would find room without a slab */
 	uint64_t n_classes;
 	struct shmkv_memory_class classes[SHMKV_CLASSES_MAX];
+	uint64_t drafts;             /* of the records: reserved and not committed */
+	uint64_t draft_bytes;        /* that those hold, part of held_bytes */
 };
 
 int shmkv_memory(struct shmkv *kv, struct shmkv_memory *memory);

@@ -6,6 +6,7 @@
 #include <shmkv/capability.h>
 #include <shmkv/expiry.h>
 #include <shmkv/inspect.h>
+#include <shmkv/reserve.h>
 #include <shmkv/shmkv.h>
 #include <shmkv/view.h>
 #include <shmkv/wait.h>
@@ -2119,6 +2120,163 @@ void skv_conformance_view_handles(const struct skv_conformance *engine)
 	CHECK_EQ(shmkv_view_end(&view), -EBADF);
 	CHECK_EQ(shmkv_attach(f.name, 0, &f.kv), 0);
 	CHECK_EQ(shmkv_del(f.kv, KEY("k")), 0);
+	fixture_free_named(&f);
+}
+
+/* ---- drafts ---------------------------------------------------------------------- */
+
+/* A map whose engine has drafts. */
+static struct fixture fixture_new_drafted(const struct skv_conformance *engine)
+{
+	struct fixture f = fixture_new_named(engine, 0);
+	struct shmkv_draft draft;
+
+	if (!(f.can & SHMKV_CAN_RESERVE)) {
+		CHECK_EQ(shmkv_reserve(f.kv, KEY("k"), SHMKV_BIN, 1, &draft), -EOPNOTSUPP);
+		fixture_free_named(&f);
+		skv_test_skip("this engine has no drafts");
+	}
+	return f;
+}
+
+static struct shmkv_draft reserve_text(struct fixture *f, const char *key, const char *text)
+{
+	struct shmkv_draft draft;
+
+	CHECK_EQ(shmkv_reserve(f->kv, KEY(key), SHMKV_STR, strlen(text), &draft), 0);
+	CHECK_EQ(draft.len, strlen(text));
+	memcpy(draft.data, text, strlen(text));
+	return draft;
+}
+
+void skv_conformance_drafts(const struct skv_conformance *engine)
+{
+	static const size_t lens[] = { 0, 1, 31, 32, 255, 256, 65535, 65536, 100000 };
+	struct fixture f = fixture_new_drafted(engine);
+	uint8_t *buf = xmalloc(100001), *bytes = xmalloc(100000);
+	struct shmkv_draft draft, other;
+	uint64_t token;
+	size_t i, k, len;
+
+	put_text(&f, "k", "old");
+	draft = reserve_text(&f, "k", "new");
+	other = reserve_text(&f, "k", "newest");
+	check_text(&f, "k", "old");
+	CHECK_EQ(shmkv_commit(&draft, 3, SHMKV_COMMIT_PUT, &token), 0);
+	check_text(&f, "k", "new");
+	CHECK_EQ(shmkv_cas(f.kv, KEY("k"), token, shmkv_str("by token"), NULL), 0);
+	CHECK_EQ(shmkv_del(f.kv, KEY("k")), 0);
+	check_absent(&f, "k");
+	CHECK_EQ(shmkv_commit(&other, 6, SHMKV_COMMIT_PUT, NULL), 0);
+	check_text(&f, "k", "newest");
+	draft = reserve_text(&f, "never", "was");
+	CHECK_EQ(shmkv_abort(&draft), 0);
+	check_absent(&f, "never");
+	check_count(&f, 1);
+
+	/* Every length, and shorter than it was reserved. */
+	for (i = 0; i < ARRAY_LEN(lens); i++) {
+		for (k = 0; k <= i; k++) {
+			fill(bytes, lens[k], i * 10 + k);
+			CHECK_EQ(shmkv_reserve(f.kv, KEY("b"), SHMKV_BIN, lens[i], &draft), 0);
+			memcpy(draft.data, bytes, lens[k]);
+			CHECK_EQ(shmkv_commit(&draft, lens[k], SHMKV_COMMIT_PUT, NULL), 0);
+			CHECK_EQ(shmkv_get_bin(f.kv, KEY("b"), buf, 100001, &len), 0);
+			CHECK_EQ(len, lens[k]);
+			CHECK(memcmp(buf, bytes, len) == 0);
+		}
+	}
+	free(buf);
+	free(bytes);
+	fixture_free_named(&f);
+}
+
+void skv_conformance_draft_refused(const struct skv_conformance *engine)
+{
+	struct fixture f = fixture_new_drafted(engine);
+	struct shmkv_draft draft;
+	uint64_t token, ms;
+
+	put_text(&f, "k", "old");
+	draft = reserve_text(&f, "k", "new");
+	CHECK_EQ(shmkv_commit(&draft, 3, SHMKV_COMMIT_ADD, NULL), -EEXIST);
+	CHECK_EQ(shmkv_commit(&draft, 4, SHMKV_COMMIT_PUT, NULL), -EINVAL);
+	check_text(&f, "k", "old");
+	CHECK_EQ(shmkv_del(f.kv, KEY("k")), 0);
+	CHECK_EQ(shmkv_commit(&draft, 2, SHMKV_COMMIT_REPLACE, NULL), -ENOENT);
+	check_count(&f, 0);
+	CHECK_EQ(shmkv_commit(&draft, 3, SHMKV_COMMIT_ADD, &token), 0);
+	check_text(&f, "k", "new");
+	draft = reserve_text(&f, "k", "never");
+	CHECK_EQ(shmkv_commit(&draft, 5, SHMKV_COMMIT_CAS, NULL), -EINVAL);
+	CHECK_EQ(shmkv_commit_ttl(&draft, 5, SHMKV_COMMIT_CAS, token + 1, SHMKV_TTL_DEFAULT, NULL),
+		 -ESTALE);
+	CHECK_EQ(shmkv_commit_ttl(&draft, 5, SHMKV_COMMIT_PUT, 0, SHMKV_TTL_MAX + 1, NULL), -EINVAL);
+	check_text(&f, "k", "new");
+	CHECK_EQ(shmkv_abort(&draft), 0);
+	draft = reserve_text(&f, "k", "by version");
+	CHECK_EQ(shmkv_commit_ttl(&draft, 10, SHMKV_COMMIT_CAS, token, SHMKV_TTL_DEFAULT, NULL), 0);
+	check_text(&f, "k", "by version");
+	draft = reserve_text(&f, "l", "w");
+	CHECK_EQ(shmkv_commit_ttl(&draft, 1, SHMKV_COMMIT_CAS, token, SHMKV_TTL_DEFAULT, NULL),
+		 -ENOENT);
+	CHECK_EQ(shmkv_commit_ttl(&draft, 1, SHMKV_COMMIT_PUT, 0, SHMKV_TTL_MAX, NULL), 0);
+	CHECK_EQ(shmkv_ttl(f.kv, KEY("l"), &ms), 0);
+	CHECK(ms > SHMKV_TTL_MAX - 3600000 && ms <= SHMKV_TTL_MAX);
+	CHECK_EQ(shmkv_del(f.kv, KEY("l")), 0);
+	draft = reserve_text(&f, "k", "newer");
+	CHECK_EQ(shmkv_commit(&draft, 5, SHMKV_COMMIT_ADD, NULL), -EEXIST);
+	CHECK_EQ(shmkv_commit(&draft, 5, SHMKV_COMMIT_REPLACE, NULL), 0);
+	check_text(&f, "k", "newer");
+	fixture_free_named(&f);
+}
+
+void skv_conformance_draft_limits(const struct skv_conformance *engine)
+{
+	struct fixture f = fixture_new_drafted(engine);
+	struct shmkv_draft drafts[SHMKV_DRAFTS_MAX], more;
+	uint32_t i;
+
+	for (i = 0; i < SHMKV_DRAFTS_MAX; i++)
+		drafts[i] = reserve_text(&f, "k", "v");
+	CHECK_EQ(shmkv_reserve(f.kv, KEY("k"), SHMKV_STR, 1, &more), -EMLINK);
+	CHECK_EQ(shmkv_abort(&drafts[2]), 0);
+	CHECK_EQ(shmkv_abort(&drafts[2]), -EBADF);
+	CHECK_EQ(shmkv_commit(&drafts[2], 1, SHMKV_COMMIT_PUT, NULL), -EBADF);
+	drafts[2] = reserve_text(&f, "l", "v");
+	for (i = 0; i < SHMKV_DRAFTS_MAX; i++)
+		CHECK_EQ(shmkv_commit(&drafts[i], 1, SHMKV_COMMIT_PUT, NULL), 0);
+	check_count(&f, 2);
+
+	CHECK_EQ(shmkv_reserve(f.kv, KEY("k"), SHMKV_NIL, 0, &more), -EINVAL);
+	CHECK_EQ(shmkv_reserve(f.kv, KEY("k"), SHMKV_PACKED, 1, &more), -EINVAL);
+	CHECK_EQ(shmkv_reserve(f.kv, KEY("k"), SHMKV_BIN, 1, NULL), -EINVAL);
+	CHECK_EQ(shmkv_reserve(f.kv, "", 0, SHMKV_BIN, 1, &more), -EMSGSIZE);
+	CHECK_EQ(shmkv_reserve(f.kv, KEY("k"), SHMKV_BIN, (size_t)1 << 32, &more), -EFBIG);
+	CHECK_EQ(shmkv_commit(NULL, 0, SHMKV_COMMIT_PUT, NULL), -EINVAL);
+	CHECK_EQ(shmkv_abort(NULL), -EINVAL);
+	fixture_free_named(&f);
+}
+
+void skv_conformance_draft_handles(const struct skv_conformance *engine)
+{
+	struct fixture f, ro;
+	struct shmkv_draft draft;
+
+	need_sharing(engine);
+	f = fixture_new_drafted(engine);
+	ro = f;
+	put_text(&f, "k", "v");
+	CHECK_EQ(shmkv_attach(f.name, SHMKV_READ_ONLY, &ro.kv), 0);
+	CHECK_EQ(shmkv_reserve(ro.kv, KEY("k"), SHMKV_STR, 1, &draft), -EROFS);
+	shmkv_detach(ro.kv);
+	CHECK_EQ(shmkv_reserve(ro.kv, KEY("k"), SHMKV_STR, 1, &draft), -EBADF);
+	draft = reserve_text(&f, "k", "w");
+	shmkv_detach(f.kv);
+	CHECK_EQ(shmkv_commit(&draft, 1, SHMKV_COMMIT_PUT, NULL), -EBADF);
+	CHECK_EQ(shmkv_abort(&draft), -EBADF);
+	CHECK_EQ(shmkv_attach(f.name, 0, &f.kv), 0);
+	check_text(&f, "k", "v");
 	fixture_free_named(&f);
 }
 

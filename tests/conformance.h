@@ -85,6 +85,10 @@ struct skv_conformance {
 	X(view_types, "a view shows every type", 10)                                         \
 	X(view_limits, "there are so many views, and what is none is refused", 10)           \
 	X(view_handles, "a view ends with its handle, which must be writable", 10)           \
+	X(drafts, "a draft is seen when it is committed, and not before", 10)                \
+	X(draft_refused, "a draft that is refused can be committed again", 10)               \
+	X(draft_limits, "there are so many drafts, and what is none is refused", 10)         \
+	X(draft_handles, "a draft ends with its handle, which must be writable", 10)         \
 	X(differential, "a long random history ends like a plain model of it", 300)
 
 #define SKV_CONFORMANCE_DECLARE(id, sentence, seconds) \

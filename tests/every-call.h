@@ -10,6 +10,7 @@
 #include "tests/segment.h"
 
 #include <shmkv/expiry.h>
+#include <shmkv/reserve.h>
 #include <shmkv/view.h>
 #include <shmkv/wait.h>
 
@@ -90,6 +91,17 @@ static int call_wait(struct shmkv *kv, const void *key, size_t key_len)
 	return r == -ETIMEDOUT ? -ENOENT : r;
 }
 
+static int call_draft(struct shmkv *kv, const void *key, size_t key_len)
+{
+	struct shmkv_draft draft;
+	int r = shmkv_reserve(kv, key, key_len, SHMKV_STR, 1, &draft);
+
+	if (r < 0)
+		return r;
+	memcpy(draft.data, "v", 1);
+	return shmkv_commit(&draft, 1, SHMKV_COMMIT_PUT, NULL);
+}
+
 static const struct call calls[] = {
 	{ "put", call_put, true },
 	{ "add", call_add, true },
@@ -118,6 +130,7 @@ static const struct call calls[] = {
 	{ "ttl", call_ttl, false },
 	{ "view", call_view, true },
 	{ "wait", call_wait, false },
+	{ "draft", call_draft, true },
 };
 
 static inline void call_must_give(const struct call *call, struct shmkv *kv, const void *key,

@@ -4,6 +4,9 @@
 #include "api/engine-table.h"
 #include "base/clock.h"
 
+#include <shmkv/reserve.h>
+#include <shmkv/view.h>
+
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
@@ -39,6 +42,10 @@ struct model {
 struct model_map {
 	struct model *model;
 	uint8_t *views[SHMKV_VIEWS_MAX]; /* copies, which do not change either */
+	struct {
+		struct skv_key key;
+		uint8_t *key_bytes, *value;
+	} drafts[SHMKV_DRAFTS_MAX];
 };
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -320,6 +327,10 @@ static void model_detach(void *arg)
 
 	for (i = 0; i < SHMKV_VIEWS_MAX; i++)
 		free(map->views[i]);
+	for (i = 0; i < SHMKV_DRAFTS_MAX; i++) {
+		free(map->drafts[i].key_bytes);
+		free(map->drafts[i].value);
+	}
 	pthread_mutex_lock(&registry_lock);
 	if (--m->n_attached == 0 && !m->linked)
 		model_free(m);
@@ -486,6 +497,63 @@ static int model_write(void *map, const struct skv_key *key, enum skv_write_mode
 	if (r < 0)
 		free(value);
 	return leave(m, r);
+}
+
+/* Drafts are not counted as used before they are committed. */
+static int model_reserve(void *arg, const struct skv_key *key, const struct skv_bytes *bytes,
+			 struct skv_hold *ret_hold)
+{
+	struct model_map *map = arg;
+	struct model *m = enter(map);
+	size_t len = bytes->head_len + bytes->len;
+	uint32_t i;
+	int r;
+
+	for (i = 0; i < SHMKV_DRAFTS_MAX && map->drafts[i].value; i++)
+		;
+	if (i == SHMKV_DRAFTS_MAX)
+		return leave(m, -EMLINK);
+	r = room_for(m, key->len, NULL, len);
+	if (r < 0)
+		return leave(m, r);
+	map->drafts[i].value = malloc(len);
+	map->drafts[i].key_bytes = malloc(key->len);
+	if (!map->drafts[i].value || !map->drafts[i].key_bytes) {
+		free(map->drafts[i].value);
+		free(map->drafts[i].key_bytes);
+		map->drafts[i].value = map->drafts[i].key_bytes = NULL;
+		return leave(m, -ENOMEM);
+	}
+	memcpy(map->drafts[i].key_bytes, key->data, key->len);
+	map->drafts[i].key.data = map->drafts[i].key_bytes;
+	map->drafts[i].key.len = key->len;
+	*ret_hold = (struct skv_hold){ .data = map->drafts[i].value, .len = len, .idx = i };
+	return leave(m, 0);
+}
+
+static int model_abort(void *arg, const struct skv_hold *hold)
+{
+	struct model_map *map = arg;
+	struct model *m = enter(map);
+
+	free(map->drafts[hold->idx].value);
+	free(map->drafts[hold->idx].key_bytes);
+	map->drafts[hold->idx].value = map->drafts[hold->idx].key_bytes = NULL;
+	return leave(m, 0);
+}
+
+static int model_commit(void *arg, const struct skv_hold *hold, enum skv_write_mode mode,
+			uint64_t token, const struct skv_bytes *bytes, uint64_t ttl_ms,
+			uint64_t *ret_token)
+{
+	struct model_map *map = arg;
+	struct skv_bytes whole = *bytes;
+	int r;
+
+	whole.data = map->drafts[hold->idx].value + bytes->head_len;
+	r = model_write(map, &map->drafts[hold->idx].key, mode, token, &whole, ttl_ms,
+			ret_token);
+	return r < 0 ? r : model_abort(map, hold);
 }
 
 static int model_update(void *map, const struct skv_key *key, skv_splice_fn *fn, void *arg,
@@ -808,6 +876,9 @@ const struct skv_engine skv_engine_model = {
 	.expire = model_expire,
 	.view_begin = model_view_begin,
 	.view_end = model_view_end,
+	.reserve = model_reserve,
+	.commit = model_commit,
+	.abort = model_abort,
 	.count = model_count,
 	.clear = model_clear,
 	.scan_begin = model_scan_begin,

@@ -95,6 +95,25 @@ uint64_t skv_segment_count(struct shmkv *kv)
 	return count;
 }
 
+static int add_used(const struct shmkv_layout_item *item, void *arg)
+{
+	uint64_t *sum = arg;
+
+	if (item->part == SHMKV_PART_CHUNK && strcmp(item->state, "slab") == 0)
+		*sum += (uint64_t)item->blocks_used * item->block_bytes;
+	if (item->part == SHMKV_PART_CHUNK && strcmp(item->state, "run") == 0)
+		*sum += item->bytes;
+	return 0;
+}
+
+uint64_t skv_segment_used(struct shmkv *kv)
+{
+	uint64_t sum = 0;
+
+	CHECK_EQ(shmkv_layout(kv, add_used, &sum), 0);
+	return sum;
+}
+
 /* ---- content ------------------------------------------------------------------------ */
 
 /* FNV-1a with 64 bits, from @hash on. */

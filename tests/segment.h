@@ -44,6 +44,8 @@ struct shmkv_audit skv_segment_check(struct shmkv *kv);
 
 struct shmkv_info skv_segment_info(struct shmkv *kv);
 uint64_t skv_segment_count(struct shmkv *kv);
+/* Bytes of every block that is not free, by the state words themselves. */
+uint64_t skv_segment_used(struct shmkv *kv);
 
 /*
  * All of the content in a few numbers: keys, values and tokens. Two that are equal mean that

@@ -51,24 +51,9 @@ static void fixture_end(struct fixture *f)
 	CHECK_EQ(shmkv_unlink(f->name), 0);
 }
 
-static int add_used(const struct shmkv_layout_item *item, void *arg)
-{
-	uint64_t *sum = arg;
-
-	if (item->part == SHMKV_PART_CHUNK && strcmp(item->state, "slab") == 0)
-		*sum += (uint64_t)item->blocks_used * item->block_bytes;
-	if (item->part == SHMKV_PART_CHUNK && strcmp(item->state, "run") == 0)
-		*sum += item->bytes;
-	return 0;
-}
-
-/* Of every block that is not free, by the state words themselves. */
 static uint64_t bytes_in_use(struct fixture *f)
 {
-	uint64_t sum = 0;
-
-	CHECK_EQ(shmkv_layout(f->kv, add_used, &sum), 0);
-	return sum;
+	return skv_segment_used(f->kv);
 }
 
 static struct skv_map *map_of(struct fixture *f)

@@ -45,6 +45,7 @@ ok_if "typed-values: wrong types" prints 'text as int: EPROTOTYPE' ./typed-value
 ok_if "reader" prints 'temperature: 21.5' ./reader "$name"
 ok_if "scan" prints '1000 keys with the sum 499500, 500 left' ./scan "$name"
 ok_if "cache-health" prints 'hit rate: 75.0 % of 1000 gets' ./cache-health "$name"
+ok_if "camera" prints '60 frames, 2 killed, 1 frame left in memory' ./camera "$name"
 ok_if "lease" prints '1 of 4 killed, 20 steps done' ./lease "$name"
 ok_if "snapshot" prints '3 of 4 articles differ; in the morning there were 10 apples' ./snapshot
 ok_if "batch" prints '100000 keys read in batches of 32, 25000 of them absent' ./batch "$name"

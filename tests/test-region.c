@@ -305,7 +305,8 @@ static void segment_appears_whole_under_its_name(void)
 	CHECK_STR(region.name, name);
 	CHECK_EQ(listed(name), 1);
 
-	/* Sparse: the superblock, the futex words, the processes, one page of contexts and one of classes. */
+	/* Sparse: the superblock, the futex words, the processes, one page of contexts and one of
+	 * classes. */
 	CHECK_EQ(stat(path, &st), 0);
 	CHECK_EQ(st.st_size, geo.segment_bytes);
 	CHECK_EQ(st.st_blocks * 512, 6 * SKV_PAGE);

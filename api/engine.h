@@ -12,6 +12,7 @@
 
 #include <shmkv/expiry.h>
 #include <shmkv/heap.h>
+#include <shmkv/huge.h>
 #include <shmkv/inspect.h>
 #include <shmkv/snapshot.h>
 #include <shmkv/shmkv.h>
@@ -208,6 +209,8 @@ struct skv_engine {
 	int (*recover_watched)(void *map, const struct shmkv_watch *watch,
 			       struct shmkv_recovery *report);
 	int (*verify)(void *map, const struct shmkv_watch *watch, struct shmkv_audit *audit);
+	int (*huge_info)(void *map, struct shmkv_huge *info);
+	int (*huge_collapse)(void *map, uint64_t budget_ns, uint64_t *ret_left);
 	int (*layout)(void *map, int (*fn)(const struct shmkv_layout_item *item, void *arg),
 		      void *arg);
 

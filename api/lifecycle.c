@@ -80,6 +80,8 @@ static int options_check(const struct shmkv_options *opts)
 		return -EINVAL;
 	if (opts->evict > SHMKV_EVICT_LFU)
 		return -EINVAL;
+	if (opts->huge_pages > SHMKV_HUGE_EAGER)
+		return -EINVAL;
 	if (opts->max_processes > SLOTS_MAX || opts->max_threads > SLOTS_MAX)
 		return -EINVAL;
 	if (opts->default_ttl_ms > SHMKV_TTL_MAX)

@@ -29,6 +29,8 @@ void bench_key(uint64_t entry, uint8_t key[BENCH_KEY_LEN]);
 uint64_t bench_shuffle(uint64_t i, uint64_t n);
 
 uint64_t bench_now_ns(void);
+/* Of the calling thread: does not run while others have its processor. */
+uint64_t bench_cpu_ns(void);
 
 /* Says on standard error what failed and returns 1. */
 int bench_failed(const char *what, int r);

@@ -53,6 +53,8 @@
 /* 128 KiB: about 15 us to reserve and clear. */
 #define GROW_CHUNKS 8u
 
+#define HUGE_CHUNKS (SKV_HUGE_BYTES / SKV_CHUNK_BYTES)
+
 /* How often a claim that met another one looks again before it gives up: of any overlapping
  * claims one succeeds, and a claim that stands for longer is that of somebody stopped. */
 #define CLAIM_TRIES 4u
@@ -101,12 +103,29 @@ uint64_t skv_chunk_first_leaves(const struct skv_map *map)
 	return (n + SKV_LEAVES_PER_CHUNK - 1) / SKV_LEAVES_PER_CHUNK + 1;
 }
 
+/*
+ * By how much an end grows when @n chunks are wanted: a step at least, and where memory comes as
+ * huge pages, up to the next border of one. At most what is left.
+ */
+static uint64_t growth(const struct skv_map *map, struct skv_ready ready, uint64_t n,
+		       enum skv_end end)
+{
+	uint64_t left = ready.high - ready.low;
+
+	n = n > GROW_CHUNKS ? n : GROW_CHUNKS;
+	if (n < left && map->region.geo.huge == SHMKV_HUGE_EAGER)
+		n = end == SKV_END_LEAVES ?
+			    skv_round_up(ready.low + n, HUGE_CHUNKS) - ready.low :
+			    ready.high - (ready.high - n) / HUGE_CHUNKS * HUGE_CHUNKS;
+	return n < left ? n : left;
+}
+
 uint64_t skv_chunk_run_max(const struct skv_map *map)
 {
-	uint64_t n = skv_chunk_first_leaves(map);
+	struct skv_ready none = { 0, map->region.geo.n_chunks };
 
 	/* The bottom grew by a whole step for them, and the two ends are not one stretch. */
-	return map->region.geo.n_chunks - (n > GROW_CHUNKS ? n : GROW_CHUNKS);
+	return none.high - growth(map, none, skv_chunk_first_leaves(map), SKV_END_LEAVES);
 }
 
 int skv_chunk_grow(struct skv_map *map, uint64_t n, enum skv_end end)
@@ -115,13 +134,12 @@ int skv_chunk_grow(struct skv_map *map, uint64_t n, enum skv_end end)
 	const struct skv_geometry *geo = &map->region.geo;
 	uint64_t seen = skv_load_acquire(&super->chunks_ready);
 	struct skv_ready ready = skv_ready_of(map, seen);
-	uint64_t left = ready.high - ready.low, from;
+	uint64_t from;
 	int r;
 
-	if (left == 0 || n > geo->n_chunks)
+	if (ready.high == ready.low || n > geo->n_chunks)
 		return -ENOSPC;
-	n = n > GROW_CHUNKS ? n : GROW_CHUNKS;
-	n = n < left ? n : left;
+	n = growth(map, ready, n, end);
 	from = end == SKV_END_LEAVES ? ready.low : ready.high - n;
 
 	r = reserve_rows(map, geo->cell_off, 128, from, from + n, end);

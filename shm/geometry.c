@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-#define HUGE_BYTES ((uint64_t)2 << 20)
+/* In a smaller map, steps of 2 MiB would be a large part of it. */
 #define HUGE_FROM ((uint64_t)64 << 20)
 
 /* A map with fewer chunks could hold a leaf or two and nothing else. */
@@ -79,7 +79,7 @@ static uint64_t lay_out(struct skv_geometry *geo)
 
 	/* In a map of some size every chunk lies within one huge page, where there are any. */
 	geo->chunk_off =
-		skv_round_up(off, geo->max_bytes >= HUGE_FROM ? HUGE_BYTES : SKV_CHUNK_BYTES);
+		skv_round_up(off, geo->max_bytes >= HUGE_FROM ? SKV_HUGE_BYTES : SKV_CHUNK_BYTES);
 	geo->segment_bytes = geo->chunk_off + (uint64_t)geo->n_chunks * SKV_CHUNK_BYTES;
 
 	return off - skv_round_up(dir_bytes, SKV_PAGE) + dir_used +
@@ -93,11 +93,23 @@ static uint64_t lay_out_chunks(struct skv_geometry *geo, uint32_t n_chunks)
 	return lay_out(geo);
 }
 
+static int plan_huge(uint32_t wanted, uint64_t max_bytes, uint32_t *ret_huge)
+{
+	if (wanted > SHMKV_HUGE_EAGER)
+		return -EINVAL;
+	if (max_bytes < HUGE_FROM)
+		*ret_huge = SHMKV_HUGE_NEVER;
+	else
+		*ret_huge = wanted == SHMKV_HUGE_DEFAULT ? SHMKV_HUGE_LAZY : wanted;
+	return 0;
+}
+
 int skv_geometry_plan(const struct shmkv_options *opts, struct skv_geometry *ret_geo)
 {
 	struct skv_geometry geo = { 0 };
 	uint64_t participants, eighth;
 	uint32_t low = 0, high;
+	int r;
 
 	geo.max_bytes = opts->max_bytes ? opts->max_bytes : MAX_BYTES_DEFAULT;
 	if (geo.max_bytes < SHMKV_SIZE_MIN || geo.max_bytes > SHMKV_SIZE_MAX)
@@ -122,6 +134,9 @@ int skv_geometry_plan(const struct shmkv_options *opts, struct skv_geometry *ret
 	if (opts->evict > SHMKV_EVICT_LFU)
 		return -EINVAL;
 	geo.evict = opts->evict;
+	r = plan_huge(opts->huge_pages, geo.max_bytes, &geo.huge);
+	if (r < 0)
+		return r;
 
 	/* What was asked for is kept or refused; a default takes an eighth of a small map. */
 	eighth = geo.max_bytes / 8;
@@ -182,6 +197,7 @@ int skv_geometry_check(const struct skv_superblock *sb, uint64_t file_bytes,
 	geo.level_min = sb->level_min;
 	geo.level_max = sb->level_max;
 	geo.evict = sb->evict;
+	geo.huge = sb->huge_pages;
 	if (geo.max_bytes < SHMKV_SIZE_MIN || geo.max_bytes > SHMKV_SIZE_MAX)
 		return -EBADMSG;
 	if (geo.n_processes < 1 || geo.n_processes > SKV_PROCESSES_MAX)
@@ -196,6 +212,9 @@ int skv_geometry_check(const struct skv_superblock *sb, uint64_t file_bytes,
 	if (geo.default_ttl_ms > SHMKV_TTL_MAX)
 		return -EBADMSG;
 	if (geo.evict > SHMKV_EVICT_LFU)
+		return -EBADMSG;
+	if (geo.huge < SHMKV_HUGE_NEVER || geo.huge > SHMKV_HUGE_EAGER ||
+	    (geo.huge != SHMKV_HUGE_NEVER && geo.max_bytes < HUGE_FROM))
 		return -EBADMSG;
 	if (geo.level_max != level_max_of(geo.n_chunks) || geo.level_min > geo.level_max ||
 	    (1ull << geo.level_min) > geo.n_chunks)

@@ -35,7 +35,10 @@ struct skv_geometry {
 	uint32_t level_max;
 	uint64_t default_ttl_ms;
 	uint32_t evict; /* enum shmkv_evict */
+	uint32_t huge; /* enum shmkv_huge_pages, never DEFAULT */
 };
+
+#define SKV_HUGE_BYTES ((uint64_t)2 << 20)
 
 /* Contexts are made ready in whole pages. */
 #define SKV_CONTEXTS_PER_PAGE ((uint32_t)(SKV_PAGE / sizeof(struct skv_context)))

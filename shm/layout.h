@@ -396,8 +396,8 @@ struct skv_superblock {
 	uint64_t default_ttl_ms; /* of keys that are stored without a time of their own; 0: none */
 	uint64_t time_ns;        /* inode of the time namespace that deadlines are counted in, or 0 */
 	uint64_t policy_off;
-	uint32_t evict; /* enum shmkv_evict */
-	uint32_t reserved0;
+	uint32_t evict;      /* enum shmkv_evict */
+	uint32_t huge_pages; /* enum shmkv_huge_pages, never DEFAULT */
 	uint64_t wait_off;
 	uint8_t pad0[512 - 208];
 
@@ -426,7 +426,8 @@ struct skv_superblock {
 	int64_t count_base; /* correction of the sum of inserts - deletes */
 	uint64_t recoveries;
 	uint64_t expiry_cursor; /* where writers look for expired keys next: see expiry.c */
-	uint64_t reserved4[4];
+	uint64_t huge_done; /* hint, see huge.c: stretches from the bottom 32 | from the top 32 */
+	uint64_t reserved4[3];
 
 	/* waiting: read by every change, written only when somebody waits */
 	uint32_t wait_any;    /* futex word for any change, and the way to those for keys */

@@ -18,14 +18,23 @@
 
 int skv_region_map(struct skv_region *region, int fd)
 {
-	void *base;
+	int prot = region->read_only ? PROT_READ : PROT_READ | PROT_WRITE;
+	uint64_t bytes = region->geo.segment_bytes;
+	void *base, *place = NULL;
 
-	base = mmap(NULL, region->geo.segment_bytes,
-		    region->read_only ? PROT_READ : PROT_READ | PROT_WRITE,
-		    MAP_SHARED | MAP_NORESERVE, fd, 0);
-	if (base == MAP_FAILED)
-		return skv_region_code(errno);
+	/* Only where address and offset agree can a stretch of the file be a huge page. */
+	if (region->geo.huge != SHMKV_HUGE_NEVER)
+		place = skv_region_huge_place(bytes);
+	base = mmap(place, bytes, prot, MAP_SHARED | MAP_NORESERVE | (place ? MAP_FIXED : 0), fd, 0);
+	if (base == MAP_FAILED) {
+		int err = errno;
+
+		if (place)
+			munmap(place, bytes);
+		return skv_region_code(err);
+	}
 	region->base = base;
+	skv_region_huge_advise(region);
 	/* No child has the mapping, so no child can hold our lock or write as us. */
 	if (madvise(base, region->geo.segment_bytes, MADV_DONTFORK) < 0)
 		return errno == EINVAL ? -EOPNOTSUPP : skv_region_code(errno);
@@ -45,6 +54,8 @@ int skv_region_reserve(struct skv_region *region, uint64_t off, uint64_t len)
 	off = off / SKV_PAGE * SKV_PAGE;
 	if (off == end)
 		return 0;
+	if (region->geo.huge == SHMKV_HUGE_EAGER)
+		skv_region_prepare_huge(region, off, end);
 
 	/* Ends when the kernel stops being interrupted: both codes ask for a repetition. */
 	while (madvise(region->base + off, end - off, MADV_POPULATE_WRITE) < 0) {

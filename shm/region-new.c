@@ -238,6 +238,7 @@ static int write_superblock(struct skv_region *region)
 	sb->level_min = geo->level_min;
 	sb->level_max = geo->level_max;
 	sb->evict = geo->evict;
+	sb->huge_pages = geo->huge;
 	sb->hash_k0 = region->hash_k0;
 	sb->hash_k1 = region->hash_k1;
 	sb->block_secret = region->block_secret;

@@ -47,6 +47,16 @@ int skv_region_mark_aux(struct skv_region *region);
 
 void skv_region_close_fds(struct skv_region *region);
 
+/* ---- region-huge.c: huge pages --------------------------------------------------- */
+
+/* An address for a mapping of this size, at the beginning of a huge page; or NULL. */
+void *skv_region_huge_place(uint64_t bytes);
+
+void skv_region_huge_advise(const struct skv_region *region);
+
+/* Huge pages for the whole stretches in [@off, @end), before the rest is reserved. */
+void skv_region_prepare_huge(const struct skv_region *region, uint64_t off, uint64_t end);
+
 /* ---- region-memory.c: the mapping ------------------------------------------------ */
 
 int skv_region_map(struct skv_region *region, int fd);

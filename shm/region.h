@@ -94,6 +94,27 @@ int skv_region_fd(struct skv_region *region);
  */
 int skv_region_ring(struct skv_region *region);
 
+/*
+ * skv_region_collapse - one huge page in place of the small ones at @off
+ * @off: a multiple of SKV_HUGE_BYTES; all of the stretch is reserved
+ *
+ * Returns 0, also when it is one already; -EAGAIN: the system has none now; -EOPNOTSUPP: it
+ * gives none.
+ */
+int skv_region_collapse(const struct skv_region *region, uint64_t off);
+
+/* How much of this mapping is reached through huge pages, and whether first use gives them. */
+void skv_region_huge_obtained(const struct skv_region *region, uint64_t *ret_bytes,
+			      bool *ret_at_once);
+
+/* The size of a huge page or 0, and the words of the system and of the mount, or "". */
+#define SKV_HUGE_WORD 24
+void skv_region_huge_setting(const struct skv_region *region, uint64_t *ret_page_bytes,
+			     char ret_kernel[SKV_HUGE_WORD], char ret_mount[SKV_HUGE_WORD]);
+
+/* Memory that the file takes; 0 when the kernel does not tell. */
+uint64_t skv_region_file_bytes(struct skv_region *region);
+
 int skv_region_unlink(const char *name);
 
 /* Does the name lead to this segment? enum shmkv_link, or an error. */

@@ -3,6 +3,7 @@
 #include "shm/batch.h"
 #include "shm/check.h"
 #include "shm/evict.h"
+#include "shm/huge.h"
 #include "shm/inspect.h"
 #include "shm/pin.h"
 #include "shm/poll.h"
@@ -152,6 +153,7 @@ static int store_attach(const char *name, unsigned int flags, void **ret_map)
 {
 	bool read_only = flags & SHMKV_READ_ONLY;
 	struct skv_map *map;
+	uint64_t left;
 	int r;
 
 	map = calloc(1, sizeof(*map));
@@ -169,6 +171,8 @@ static int store_attach(const char *name, unsigned int flags, void **ret_map)
 		map_free(map);
 		return r;
 	}
+	if (!read_only)
+		skv_huge_collapse(map, SKV_HUGE_ATTACH_NS, &left);
 	*ret_map = map;
 	return 0;
 }
@@ -650,6 +654,7 @@ static int store_recover(void *arg, const struct shmkv_watch *watch, struct shmk
 static int store_maintain(void *map)
 {
 	struct skv_writer *writer;
+	uint64_t left;
 	int r = writer_enter(map, SKV_DOING_RECOVER, &writer);
 
 	if (r < 0)
@@ -657,6 +662,19 @@ static int store_maintain(void *map)
 	skv_recover_tick(writer, true);
 	skv_expiry_step(writer, SKV_EXPIRY_MAINTAIN_LINES);
 	skv_writer_exit(writer);
+	skv_huge_collapse(map, SKV_HUGE_MAINTAIN_NS, &left);
+	return 0;
+}
+
+static int store_huge_info(void *map, struct shmkv_huge *info)
+{
+	skv_huge_info(map, info);
+	return 0;
+}
+
+static int store_huge_collapse(void *map, uint64_t budget_ns, uint64_t *ret_left)
+{
+	skv_huge_collapse(map, budget_ns, ret_left);
 	return 0;
 }
 
@@ -715,5 +733,7 @@ const struct skv_engine skv_engine_shm = {
 	.recover_watched = store_recover,
 	.maintain = store_maintain,
 	.verify = store_verify,
+	.huge_info = store_huge_info,
+	.huge_collapse = store_huge_collapse,
 	.layout = store_layout,
 };

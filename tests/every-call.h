@@ -10,6 +10,7 @@
 #include "tests/segment.h"
 
 #include <shmkv/expiry.h>
+#include <shmkv/huge.h>
 #include <shmkv/reserve.h>
 #include <shmkv/view.h>
 #include <shmkv/wait.h>
@@ -165,6 +166,7 @@ static inline void keyless_must_give(struct shmkv *kv, int expected_read, int ex
 	struct shmkv_recovery recovery = { .size = sizeof(recovery) };
 	struct shmkv_memory memory = { .size = sizeof(memory) };
 	struct shmkv_stats stats = { .size = sizeof(stats) };
+	struct shmkv_huge huge = { .size = sizeof(huge) };
 	struct shmkv_scan *scan = NULL;
 
 	CHECK_EQ(shmkv_count(kv, &out_uint), expected_read);
@@ -185,11 +187,13 @@ static inline void keyless_must_give(struct shmkv *kv, int expected_read, int ex
 	CHECK_EQ(shmkv_stats(kv, &stats), expected_read);
 	CHECK_EQ(shmkv_memory(kv, &memory), expected_read);
 	CHECK_EQ(shmkv_participants(kv, no_participant, NULL), expected_read);
+	CHECK_EQ(shmkv_huge_info(kv, &huge), expected_read);
 	CHECK_EQ(shmkv_check(kv, NULL, NULL, &audit), expected_read);
 	CHECK_EQ(shmkv_layout(kv, no_item, NULL), expected_read);
 	CHECK_EQ(shmkv_clear(kv, NULL), expected_write);
 	CHECK_EQ(shmkv_expire(kv, 0, NULL), expected_write);
 	CHECK_EQ(shmkv_recover(kv, &recovery), expected_write);
+	CHECK_EQ(shmkv_huge_collapse(kv, 0, NULL), expected_write);
 	CHECK_EQ(shmkv_maintain(kv), expected_write);
 }
 

@@ -102,6 +102,8 @@ static void bad_options_are_refused(void)
 		{ { .size = SIZE, .default_ttl_ms = UINT64_MAX } },
 		{ { .size = SIZE, .evict = 3 } },
 		{ { .size = SIZE, .evict = UINT32_MAX } },
+		{ { .size = SIZE, .huge_pages = 4 } },
+		{ { .size = SIZE, .huge_pages = UINT32_MAX } },
 #undef SIZE
 	};
 	struct shmkv *kv = NULL;
@@ -231,6 +233,7 @@ static void other_headers_are_refused_and_left_alone(void)
 		HEADER_FIELD(hash_kind),     HEADER_FIELD(level_min),
 		HEADER_FIELD(level_max),     HEADER_FIELD(boot_id),
 		HEADER_FIELD(policy_off),    HEADER_FIELD(evict),
+		HEADER_FIELD(huge_pages),
 		HEADER_FIELD(chunks_ready),  HEADER_FIELD(contexts_ready),
 	};
 	static const uint8_t ones[16] = { 255, 255, 255, 255, 255, 255, 255, 255,

@@ -611,6 +611,7 @@ static void every_field_of_the_header_is_checked(void)
 		FIELD(policy_off, -EBADMSG),
 		FIELD(level_min, -EBADMSG),
 		FIELD(level_max, -EBADMSG),
+		FIELD(huge_pages, -EBADMSG),
 		FIELD(boot_id, -EBADMSG),
 		FIELD(chunks_ready, -EBADMSG),
 		FIELD(contexts_ready, -EBADMSG),

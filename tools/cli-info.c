@@ -6,6 +6,7 @@
 
 #include <shmkv/expiry.h>
 
+#include "cli-huge.h"
 #include "cli-report.h"
 #include "durations.h"
 #include "sizes.h"
@@ -311,6 +312,7 @@ int cli_info(struct cli_call *call)
 	struct shmkv_info info = { .size = sizeof(info) };
 	struct shmkv_stats stats = { .size = sizeof(stats) };
 	struct shmkv_memory memory = { .size = sizeof(memory) };
+	struct shmkv_huge huge = { .size = sizeof(huge) };
 	struct emitter e;
 	int r = shmkv_info(call->kv, &info);
 
@@ -318,6 +320,8 @@ int cli_info(struct cli_call *call)
 		r = shmkv_stats(call->kv, &stats);
 	if (r == 0)
 		r = shmkv_memory(call->kv, &memory);
+	if (r == 0)
+		r = shmkv_huge_info(call->kv, &huge);
 	if (r < 0)
 		return cli_fail(call, r);
 
@@ -327,6 +331,7 @@ int cli_info(struct cli_call *call)
 	show_segment(call, &e, &info);
 	cli_show_stats(call, &e, &stats);
 	cli_show_memory(call, &e, &memory);
+	cli_show_huge(call, &e, &huge);
 	r = cli_show_participants(call, &e);
 	if (call->json) {
 		emit_object_end(&e);

@@ -10,6 +10,7 @@
 
 #include <shmkv/expiry.h>
 
+#include "cli-huge.h"
 #include "durations.h"
 #include "option-blame.h"
 #include "sizes.h"
@@ -151,6 +152,18 @@ static error_t set_default_ttl(struct cli_call *call, const char *text)
 	return 0;
 }
 
+static error_t set_huge_pages(struct cli_call *call, const char *text)
+{
+	for (uint32_t i = SHMKV_HUGE_NEVER; i <= SHMKV_HUGE_EAGER; i++) {
+		if (strcmp(text, cli_huge_name(i)) == 0) {
+			call->create.huge_pages = i;
+			return 0;
+		}
+	}
+	return complain(call, cli_usage(call, "--huge-pages needs never, lazy or eager, not \"%s\"",
+					text));
+}
+
 static error_t set_key_hex(struct cli_call *call, const char *text)
 {
 	size_t len = strlen(text);
@@ -206,6 +219,8 @@ static error_t set_create(int key, const char *arg, struct cli_call *call)
 		return set_hash(call, arg);
 	case OPT_EVICT:
 		return set_evict(call, arg);
+	case OPT_HUGE_PAGES:
+		return set_huge_pages(call, arg);
 	case OPT_MAX_PROCESSES:
 		error = set_uint(call, "--max-processes", arg, 1, 4095, &n);
 		call->create.max_processes = (uint32_t)n;
@@ -326,6 +341,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case OPT_MODE:
 	case OPT_HASH:
 	case OPT_EVICT:
+	case OPT_HUGE_PAGES:
 	case OPT_MAX_PROCESSES:
 	case OPT_MAX_THREADS:
 		return set_create(key, arg, call);

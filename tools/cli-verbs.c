@@ -118,6 +118,8 @@ static const struct argp_option create_options[] = {
 	{ "size", OPT_SIZE, "SIZE", 0, "Most memory it may use, such as 64M or 2G; default 64M", 1 },
 	{ "capacity", OPT_CAPACITY, "N", 0, "Lay the index out for N keys at once; it grows anyway", 1 },
 	{ "mode", OPT_MODE, "MODE", 0, "Permission bits in octal; default 0600", 1 },
+	{ "huge-pages", OPT_HUGE_PAGES, "WHEN", 0,
+	  "never, lazy (the default) or eager, from 64M on; see huge", 1 },
 	{ "hash", OPT_HASH, "KIND", 0,
 	  "siphash13 (the default) or xxh3 (faster, only for keys from a trusted source)", 1 },
 	{ "evict", OPT_EVICT, "POLICY", 0,
@@ -195,6 +197,9 @@ const struct cli_verb cli_verbs[] = {
 	  "A line is put, the key and the value as JSON, or del and the key, with tabs between; with "
 	  "--json an object a line. Of several changes between two looks the last one is shown. "
 	  "Ctrl-C or SIGTERM end it with exit code 0." },
+	{ "huge", WRITES, plain_options, cli_huge,
+	  "make huge pages of what is in use, and say what was obtained",
+	  "Others keep working. Takes about a second for each 2 GiB." },
 	{ "recover", WRITES, plain_options, cli_recover,
 	  "find dead processes and give back what they held",
 	  "Then every block is looked at for what nobody owns any more. Nobody waits meanwhile." },

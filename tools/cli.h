@@ -153,6 +153,7 @@ enum {
 	OPT_EVICT,
 	OPT_TTL,
 	OPT_SHOW_TTL,
+	OPT_HUGE_PAGES,
 	OPT_MAX_PROCESSES,
 	OPT_MAX_THREADS,
 	OPT_ONCE,
@@ -206,6 +207,7 @@ int cli_create(struct cli_call *call);
 int cli_unlink(struct cli_call *call);
 int cli_list(struct cli_call *call);
 int cli_info(struct cli_call *call);
+int cli_huge(struct cli_call *call);
 int cli_recover(struct cli_call *call);
 int cli_verify(struct cli_call *call);
 int cli_top(struct cli_call *call);

@@ -34,6 +34,10 @@ _shmkv() {
 		_shmkv_reply $'none\nlru\nlfu' "$word"
 		return
 		;;
+	--huge-pages)
+		_shmkv_reply $'never\nlazy\neager' "$word"
+		return
+		;;
 	--ttl)
 		# A time has no words but these; scan and dump take --ttl without one.
 		[ "$verb" = scan ] || {

@@ -95,8 +95,9 @@ int shmkv_recover_watched(struct shmkv *kv, const struct shmkv_watch *watch,
 			  struct shmkv_recovery *report);
 
 /*
- * shmkv_maintain - a bounded step of housekeeping: reap if somebody died, and look for
- * expired keys in the next 65,536 places of the index
+ * shmkv_maintain - a bounded step of housekeeping: reap if somebody died, look for expired keys
+ * in the next 65,536 places of the index, and make huge pages for some five milliseconds (see
+ * <shmkv/huge.h>)
  *
  * For programs that only read, or want recovery sooner than the next writer does it.
  */

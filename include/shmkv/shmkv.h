@@ -118,6 +118,18 @@ enum shmkv_evict {
 };
 
 /*
+ * Pages of 2 MiB in place of 4 KiB, for maps of 64 MiB or more; smaller ones always have NEVER.
+ * Best effort: what was obtained is told by shmkv_huge_info, see <shmkv/huge.h>. Maps of the heap
+ * ignore it.
+ */
+enum shmkv_huge_pages {
+	SHMKV_HUGE_DEFAULT = 0, /* the library's choice: LAZY */
+	SHMKV_HUGE_NEVER = 1,   /* small pages, also where the system would give huge ones */
+	SHMKV_HUGE_LAZY = 2,    /* made of small ones in shmkv_attach and shmkv_maintain: no pauses */
+	SHMKV_HUGE_EAGER = 3,   /* from the beginning: one put in some ten thousand takes longer */
+};
+
+/*
  * What a map shall be when it is created. Set size = sizeof(struct), zero means default
  * everywhere else; the structure only ever grows at its end.
  */
@@ -134,9 +146,10 @@ struct shmkv_options {
 				  * 1..SHMKV_TTL_MAX (expiry.h); default 0: for ever */
 	uint32_t evict;         /* enum shmkv_evict */
 	const struct shmkv_adaptive_options *adaptive; /* "heap:adaptive" only: see heap.h; or NULL */
+	uint32_t huge_pages;    /* enum shmkv_huge_pages */
 };
 
-#define SHMKV_OPTIONS_INIT { sizeof(struct shmkv_options), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define SHMKV_OPTIONS_INIT { sizeof(struct shmkv_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Flags of shmkv_attach. */
 #define SHMKV_READ_ONLY 1u /* maps without write permission; can only read, damages nothing */

@@ -48,6 +48,7 @@ ok_if "cache-health" prints 'hit rate: 75.0 % of 1000 gets' ./cache-health "$nam
 ok_if "camera" prints '60 frames, 2 killed, 1 frame left in memory' ./camera "$name"
 ok_if "lease" prints '1 of 4 killed, 20 steps done' ./lease "$name"
 ok_if "snapshot" prints '3 of 4 articles differ; in the morning there were 10 apples' ./snapshot
+ok_if "huge" sh -c './huge "$1" | grep -q "^never: 0 MiB of 2[0-9] MiB in huge pages$"' sh "$name"
 ok_if "batch" prints '100000 keys read in batches of 32, 25000 of them absent' ./batch "$name"
 ok_if "wait" prints 'job 5 is done' ./wait "$name"
 ok_if "poll" prints 'heard 3' ./poll "$name"

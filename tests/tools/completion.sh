@@ -32,6 +32,7 @@ prints xxh3 "kinds of hash" complete_words _shmkv "$SHMKV" create x --hash x
 prints lfu "policies of eviction" complete_words _shmkv "$SHMKV" create x --evict lf
 prints never "times" complete_words _shmkv "$SHMKV" put "$seg" k v --ttl n
 prints pins "orders of top" complete_words _shmkv "$SHMKV" top "$seg" --sort pin
+prints eager "policies of huge pages" complete_words _shmkv "$SHMKV" create x --huge-pages e
 prints recover "verbs behind help" complete_words _shmkv "$SHMKV" help rec
 prints "$tap_dir/outside" "files" sh -c "touch '$tap_dir/outside'; bash -c '. \"$SRC/tools/completion.bash\"
 	COMP_WORDS=(shmkv put x k --bin $tap_dir/outs); COMP_CWORD=5; _shmkv; echo \"\${COMPREPLY[@]}\"'"

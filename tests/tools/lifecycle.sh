@@ -44,6 +44,15 @@ json '.max_bytes == 2621440 and .hash == "xxh3" and .processes_max == 7 and .thr
 	"info shows them" kv info --json
 exits 0 "unlink takes a name with its scheme" "$SHMKV" unlink "shm:$seg"
 
+exits 0 "create takes a policy for huge pages" "$SHMKV" create "$seg" --size 64M --huge-pages eager
+json '.huge_pages.policy == "eager" and .huge_pages.huge_bytes <= .huge_pages.full_bytes' \
+	"info --json tells it" kv info --json
+json '.huge_pages.policy == "eager" and .huge_pages.file_bytes > 0' "huge --json reports" kv huge --json
+exits 0 "huge has a report for people" kv huge
+ok_if "which names the policy" grep -q '^policy  *eager$' "$tap_dir/out"
+exits 0 "it goes like any other" "$SHMKV" unlink "$seg"
+complains 2 "--huge-pages needs" "create refuses --huge-pages maybe" kv create --huge-pages maybe
+
 json ".max_bytes == 67108864 and .segment == \"$seg\"" "create --json reports; 64M by default" \
 	"$SHMKV" create "$seg" --json
 exits 0 "options may come before the name" "$SHMKV" unlink --json "$seg"

@@ -20,6 +20,7 @@ static const struct {
 	{ "fill", "grow a map from nothing, read all back, and say what it costs in memory", bench_fill },
 	{ "evict", "how often a cache has what is asked for, beside exact LRU and LFU", bench_evict },
 	{ "hamt", "the persistent trie by libhamt's protocol, beside GLib", bench_hamt },
+	{ "huge", "what making huge pages costs, and whom", bench_huge },
 	{ "read", "random keys of a full map, one by one and in batches", bench_read },
 };
 

@@ -19,7 +19,7 @@
  * shmkv_maintain, for five, and by shmkv_huge_collapse, for as long as its caller wants.
  * EAGER takes memory in whole stretches and makes each one huge as it takes it (chunk.c,
  * skv_region_prepare_huge): a pause of a quarter of a millisecond or more for one operation in
- * some ten thousand, and huge pages from the first one on.
+ * 2 MiB, and huge pages from the first one on. Figures: shmkv-bench huge.
  *
  * huge_done says how many stretches have been done, from the bottom (32 bits) and from the top
  * (32 bits). It is a hint: too low, and somebody asks for a page that is huge already, which

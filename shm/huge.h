@@ -12,7 +12,7 @@
 
 #include <shmkv/huge.h>
 
-/* What an attacher, and a call of shmkv_maintain, spends on it. */
+/* How long an attacher, and a call of shmkv_maintain, go on with it. */
 #define SKV_HUGE_ATTACH_NS 2000000u
 #define SKV_HUGE_MAINTAIN_NS 5000000u
 

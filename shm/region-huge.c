@@ -30,9 +30,7 @@
  * answer. So neither the limit of the segment nor the promise that nobody is killed by
  * SIGBUS depends on any of this.
  *
- * Measured on the build machine, two cores shared with others, in microseconds per 2 MiB, best of
- * 64 (medians are two to ten times that when memory must be found): populate small pages 500, collapse them
- * 640; collapse one page and zeros 250.
+ * What each costs, at once and later: shmkv-bench huge.
  */
 
 #ifndef MADV_POPULATE_WRITE

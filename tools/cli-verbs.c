@@ -199,7 +199,7 @@ const struct cli_verb cli_verbs[] = {
 	  "Ctrl-C or SIGTERM end it with exit code 0." },
 	{ "huge", WRITES, plain_options, cli_huge,
 	  "make huge pages of what is in use, and say what was obtained",
-	  "Others keep working. Takes about a second for each 2 GiB." },
+	  "Others keep working. Takes one to three seconds for each GiB." },
 	{ "recover", WRITES, plain_options, cli_recover,
 	  "find dead processes and give back what they held",
 	  "Then every block is looked at for what nobody owns any more. Nobody waits meanwhile." },

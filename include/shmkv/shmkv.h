@@ -126,7 +126,7 @@ enum shmkv_huge_pages {
 	SHMKV_HUGE_DEFAULT = 0, /* the library's choice: LAZY */
 	SHMKV_HUGE_NEVER = 1,   /* small pages, also where the system would give huge ones */
 	SHMKV_HUGE_LAZY = 2,    /* made of small ones in shmkv_attach and shmkv_maintain: no pauses */
-	SHMKV_HUGE_EAGER = 3,   /* from the beginning: one put in some ten thousand takes longer */
+	SHMKV_HUGE_EAGER = 3,   /* from the beginning: puts that take memory take longer */
 };
 
 /*

@@ -16,6 +16,8 @@ static struct {
 	void *arg;
 } armed = { .point = SKV_FAULT_N };
 
+static void (*watcher)(enum skv_fault_point point);
+
 static const struct {
 	const char *name;
 	const char *text;
@@ -37,6 +39,11 @@ void skv_fault_arm(struct skv_fault_plan *plan, enum skv_fault_point point, uint
 	__atomic_store_n(&armed.left, nth, __ATOMIC_SEQ_CST);
 }
 
+void skv_fault_watch(void (*fn)(enum skv_fault_point point))
+{
+	watcher = fn;
+}
+
 const char *skv_fault_name(enum skv_fault_point point)
 {
 	return points[point <= SKV_FAULT_N ? point : SKV_FAULT_N].name;
@@ -51,6 +58,8 @@ void skv_fault_pass(enum skv_fault_point point)
 {
 	if (armed.plan)
 		__atomic_fetch_add(&armed.plan->reached[point], 1, __ATOMIC_RELAXED);
+	if (watcher)
+		watcher(point);
 	if (point != armed.point || armed.left == 0)
 		return;
 	if (__atomic_sub_fetch(&armed.left, 1, __ATOMIC_RELAXED) != 0)

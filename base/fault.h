@@ -47,6 +47,9 @@ struct skv_fault_plan {
 void skv_fault_arm(struct skv_fault_plan *plan, enum skv_fault_point point, uint64_t nth,
 		   enum skv_fault_action action, void (*fn)(void *arg), void *arg);
 
+/* skv_fault_watch - call @fn at every point that this process comes by, NULL for no more */
+void skv_fault_watch(void (*fn)(enum skv_fault_point point));
+
 /* The name and the sentence of a point, static. */
 const char *skv_fault_name(enum skv_fault_point point);
 const char *skv_fault_text(enum skv_fault_point point);

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "stress/aim.h"
 #include "stress/auditor.h"
 #include "stress/final-check.h"
 #include "stress/history.h"
@@ -33,6 +34,7 @@ struct place {
 	bool stop_sent;     /* SIGSTOP was sent; it shows as stopped a little later */
 	bool stopped;
 	bool killed;        /* by the driver */
+	enum aim_action aimed; /* asked to do it by itself, and has not yet */
 	uint64_t start_at_ns;  /* when to start the next process, 0: not */
 	uint64_t resume_at_ns; /* stopped: not before */
 	unsigned int watch;    /* of the stop, or NO_PLACE */
@@ -149,6 +151,8 @@ static void become_child(struct driver *driver)
 
 static int child_main(struct driver *driver, unsigned int at, const struct worker_start *start)
 {
+	if (at < driver->ledger->procs)
+		aim_begin(driver->ledger, driver->opts, at, start->seed);
 	if (at == ledger_auditor_place(driver->ledger))
 		return auditor_run(start);
 	if (at == ledger_final_place(driver->ledger))
@@ -220,6 +224,7 @@ static void start_process(struct driver *driver, unsigned int at)
 		start.history = place->history;
 	}
 	atomic_store(&process->state, PROCESS_STARTING);
+	aim_withdraw(driver->ledger, at);
 	pulses_restart(driver, at, ledger_now_ns());
 
 	fflush(NULL);
@@ -234,6 +239,7 @@ static void start_process(struct driver *driver, unsigned int at)
 		return;
 	}
 	place->stop_sent = place->stopped = place->killed = false;
+	place->aimed = AIM_NOTHING;
 	place->watch = NO_PLACE;
 	driver->figures->starts++;
 }
@@ -397,11 +403,31 @@ static void collect_unsettled(struct driver *driver, unsigned int at)
 					      driver->unsettled + driver->n_unsettled);
 }
 
+static void count_kill(struct driver *driver, unsigned int at)
+{
+	driver->figures->kills++;
+	driver->figures->kills_of_stopped += driver->places[at].stopped;
+	atomic_fetch_add(&driver->ledger->head->deaths, 1);
+}
+
+static void count_stop(struct driver *driver, unsigned int at, uint64_t now)
+{
+	struct place *place = &driver->places[at];
+
+	place->stop_sent = true;
+	place->resume_at_ns = now + stress_random_below(&driver->random, 200) * MS;
+	driver->figures->stops++;
+}
+
 static void on_exit_of(struct driver *driver, unsigned int at, int status)
 {
 	struct place *place = &driver->places[at];
 	int r;
 
+	if (place->aimed == AIM_KILL && WIFSIGNALED(status) && !place->killed) {
+		place->killed = true;
+		count_kill(driver, at);
+	}
 	collect_unsettled(driver, at);
 	watches_excuse(driver, at);
 	if (place->watch != NO_PLACE)
@@ -426,6 +452,7 @@ static void on_exit_of(struct driver *driver, unsigned int at, int status)
 	if (place->killed)
 		watch_begin(driver, at, false);
 	place->killed = false;
+	place->aimed = AIM_NOTHING;
 }
 
 /* Whatever the kernel has to tell of the children. */
@@ -440,6 +467,14 @@ static void reap(struct driver *driver)
 		if (!place->pid || waitpid(place->pid, &status, WNOHANG | WUNTRACED) <= 0)
 			continue;
 		if (WIFSTOPPED(status)) {
+			/* Too late: everybody shall end now. */
+			if (atomic_load(&driver->ledger->head->stop)) {
+				kill(place->pid, SIGCONT);
+				continue;
+			}
+			if (!place->stop_sent)
+				count_stop(driver, at, ledger_now_ns());
+			place->aimed = AIM_NOTHING;
 			place->stopped = true;
 			watches_excuse(driver, at);
 			place->watch = watch_begin(driver, at, true);
@@ -460,7 +495,7 @@ static unsigned int draw_victim(struct driver *driver)
 	for (i = 0; i < n; i++) {
 		at = (first + i) % n;
 		if (driver->places[at].pid && !driver->places[at].killed &&
-		    !driver->places[at].stop_sent)
+		    !driver->places[at].stop_sent && !driver->places[at].aimed)
 			return at;
 	}
 	return NO_PLACE;
@@ -471,9 +506,7 @@ static void kill_place(struct driver *driver, unsigned int at)
 	struct place *place = &driver->places[at];
 
 	place->killed = true;
-	driver->figures->kills++;
-	atomic_fetch_add(&driver->ledger->head->deaths, 1);
-	driver->figures->kills_of_stopped += place->stopped;
+	count_kill(driver, at);
 	watches_excuse(driver, at);
 	kill(place->pid, SIGKILL);
 }
@@ -482,11 +515,16 @@ static void stop_place(struct driver *driver, unsigned int at, uint64_t now)
 {
 	struct place *place = &driver->places[at];
 
-	place->stop_sent = true;
-	place->resume_at_ns = now + stress_random_below(&driver->random, 200) * MS;
-	driver->figures->stops++;
+	count_stop(driver, at, now);
 	watches_excuse(driver, at);
 	kill(place->pid, SIGSTOP);
+}
+
+/* Not now, but when it comes by a certain place. Until then it is a process like any other. */
+static void ask(struct driver *driver, unsigned int at, enum aim_action action)
+{
+	driver->places[at].aimed = action;
+	aim_at(driver->ledger, at, action, &driver->random);
 }
 
 /* Enough have shown that they do not need it: it goes on where it was, or never does. */
@@ -515,7 +553,7 @@ static unsigned int count_stopped(const struct driver *driver)
 	unsigned int n = 0, at;
 
 	for (at = 0; at < driver->ledger->procs; at++)
-		n += driver->places[at].stop_sent;
+		n += driver->places[at].stop_sent || driver->places[at].aimed == AIM_STOP;
 	return n;
 }
 
@@ -527,7 +565,9 @@ static void make_trouble(struct driver *driver, uint64_t now)
 	if (opts->kill_rate > 0 && now >= driver->kill_at_ns) {
 		driver->kill_at_ns = now + stress_random_pause_ns(&driver->random, opts->kill_rate);
 		victim = draw_victim(driver);
-		if (victim != NO_PLACE)
+		if (victim != NO_PLACE && opts->aim)
+			ask(driver, victim, AIM_KILL);
+		else if (victim != NO_PLACE)
 			kill_place(driver, victim);
 	}
 	if (opts->stop_rate > 0 && now >= driver->stop_at_ns) {
@@ -536,7 +576,9 @@ static void make_trouble(struct driver *driver, uint64_t now)
 		victim = NO_PLACE;
 		if (count_stopped(driver) + 1 < driver->ledger->procs || driver->ledger->procs == 1)
 			victim = draw_victim(driver);
-		if (victim != NO_PLACE)
+		if (victim != NO_PLACE && opts->aim)
+			ask(driver, victim, AIM_STOP);
+		else if (victim != NO_PLACE)
 			stop_place(driver, victim, now);
 	}
 }
@@ -697,6 +739,7 @@ static void resume_all(struct driver *driver)
 	unsigned int at;
 
 	for (at = 0; at < driver->n_places; at++) {
+		aim_withdraw(driver->ledger, at);
 		if (!driver->places[at].stop_sent)
 			continue;
 		driver->places[at].stop_sent = driver->places[at].stopped = false;
@@ -793,6 +836,7 @@ void driver_run(const struct stress_options *opts, struct ledger *ledger, const 
 	atomic_store(&ledger->head->stop, 1);
 	resume_all(&driver);
 	wait_for_children(&driver, 1);
+	figures->points_hit = aim_points_hit(ledger);
 	if (!has_failed(&driver))
 		run_final(&driver);
 	signals_give_back(&driver);

@@ -21,6 +21,7 @@ struct driver_figures {
 	uint64_t stops;
 	uint64_t passed_kills;     /* kills after which all others completed operations */
 	uint64_t passed_stops;
+	unsigned int points_hit;   /* fault points that somebody died or stopped at */
 	bool interrupted;          /* by SIGINT or SIGTERM */
 	bool clients_used_up;      /* a history ended early: client numbers have 16 bits */
 };

@@ -42,6 +42,7 @@
 #include "stress/stress-options.h"
 
 #define LEDGER_FAILURE_MAX 720u
+#define LEDGER_POINTS 256u
 
 /* What a thread is in the middle of. */
 enum intent_kind {
@@ -64,6 +65,7 @@ enum process_state {
 struct ledger_process {
 	_Alignas(64) _Atomic uint32_t state;
 	_Atomic uint32_t incarnation; /* counts the processes that were started in this place */
+	_Atomic uint32_t aim, aim_passes; /* what it shall do to itself, see aim.c */
 	_Atomic uint32_t failed;      /* 0, 1 while the text is written, 2 when it is there */
 	uint32_t failed_nth;          /* 0 for the first failure of the run */
 	char failure[LEDGER_FAILURE_MAX];
@@ -126,7 +128,8 @@ struct ledger_head {
 	_Alignas(64) _Atomic uint32_t stop; /* workers end after the operation at hand */
 	_Atomic uint32_t n_failed;
 	_Atomic uint64_t owned_active; /* owned keys in play */
-	_Atomic uint64_t deaths;       /* of processes, by the driver's hand */
+	_Atomic uint64_t deaths;       /* of processes, as the driver wants them */
+	_Atomic uint32_t points_hit[LEDGER_POINTS]; /* deaths and stops, see aim.c */
 	struct ledger_final final;
 };
 

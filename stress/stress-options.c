@@ -14,6 +14,7 @@
 
 #include <shmkv/shmkv.h>
 
+#include "stress/aim.h"
 #include "stress/payload.h"
 #include "stress/stress-keys.h"
 
@@ -30,6 +31,8 @@ enum {
 	OPT_MIX,
 	OPT_KILL,
 	OPT_STOP,
+	OPT_AIM,
+	OPT_JITTER,
 	OPT_SIZE,
 	OPT_HASH,
 	OPT_EVICT,
@@ -55,6 +58,8 @@ static const struct option long_options[] = {
 	{ "mix", required_argument, NULL, OPT_MIX },
 	{ "kill", required_argument, NULL, OPT_KILL },
 	{ "stop", required_argument, NULL, OPT_STOP },
+	{ "aim", no_argument, NULL, OPT_AIM },
+	{ "jitter", required_argument, NULL, OPT_JITTER },
 	{ "size", required_argument, NULL, OPT_SIZE },
 	{ "hash", required_argument, NULL, OPT_HASH },
 	{ "evict", required_argument, NULL, OPT_EVICT },
@@ -87,6 +92,8 @@ static const char help_text[] =
 	"trouble\n"
 	"  --kill RATE          SIGKILLs per second (0)\n"
 	"  --stop RATE          SIGSTOPs per second; a third of those stopped is killed (0)\n"
+	"  --aim                at the library's fault points (builds for tests only)\n"
+	"  --jitter N           one of N passages of a fault point sleeps (likewise)\n"
 	"  --watchdog S         seconds without any progress that count as waiting (60)\n"
 	"segment\n"
 	"  --size BYTES         limit of the segment, K, M, G allowed (twice the need; with --evict\n"
@@ -326,6 +333,9 @@ static bool complete(struct stress_options *opts, const struct given *given)
 	static const unsigned int mix_default[STRESS_OPS_MIXED] = { 36, 26, 8, 8, 6, 6, 4, 2, 3, 1 };
 	static const unsigned int mix_history[STRESS_OPS_MIXED] = { 40, 30, 15, 15 };
 
+	if ((opts->aim || opts->jitter) && !aim_is_possible())
+		return refuse("--aim, --jitter: this program was built without fault points; the source "
+			      "tree builds shmkv-stress-fault and shmkv-stress-tiny with them");
 	if (!given->seconds && opts->ops == 0)
 		opts->seconds = 10;
 	if (!given->seed)
@@ -425,6 +435,12 @@ bool stress_options_parse(struct stress_options *opts, int argc, char **argv, in
 		case OPT_STOP:
 			fine = parse_real("stop", optarg, 0, 10000, &opts->stop_rate);
 			break;
+		case OPT_AIM:
+			opts->aim = true;
+			break;
+		case OPT_JITTER:
+			fine = parse_small("jitter", optarg, 0, 1000000000, &opts->jitter);
+			break;
 		case OPT_SIZE:
 			fine = parse_uint("size", optarg, SHMKV_SIZE_MIN, SHMKV_SIZE_MAX,
 					  &opts->max_bytes);
@@ -512,6 +528,10 @@ void stress_options_print(const struct stress_options *opts, FILE *out)
 	for (op = 0; op < STRESS_OPS_MIXED; op++)
 		fprintf(out, "%s%u", op ? ":" : " --mix ", opts->mix[op]);
 	fprintf(out, " --kill %g --stop %g", opts->kill_rate, opts->stop_rate);
+	if (opts->aim)
+		fputs(" --aim", out);
+	if (opts->jitter)
+		fprintf(out, " --jitter %u", opts->jitter);
 	if (!opts->sized_here)
 		fprintf(out, " --size %" PRIu64, opts->max_bytes);
 	if (opts->hash)

@@ -49,6 +49,8 @@ struct stress_options {
 	uint64_t value_min, value_max;
 	unsigned int mix[STRESS_OPS_MIXED];
 	double kill_rate, stop_rate; /* per second */
+	bool aim;            /* they happen at fault points */
+	unsigned int jitter; /* one of so many passages of a fault point sleeps; 0: none */
 	uint64_t max_bytes;
 	bool sized_here; /* max_bytes was estimated, so a full segment is a failure */
 	unsigned int hash; /* enum shmkv_hash */

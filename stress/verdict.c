@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "stress/verdict.h"
 
+#include "stress/aim.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,6 +65,8 @@ static void print_text(const struct stress_options *opts, const struct ledger *l
 	       PRIu64 " looks undecided; waits that lasted: %" PRIu64 ", %.1f %% of their time running\n",
 	       sums.verified, sums.undecided, sums.waits,
 	       sums.wait_ns ? 100.0 * (double)sums.wait_cpu_ns / (double)sums.wait_ns : 0.0);
+	if (opts->aim)
+		printf("deaths and stops at %u of %u fault points\n", figures->points_hit, aim_points());
 	printf("nobody waited: after %" PRIu64 " kills and %" PRIu64
 	       " stops every other thread completed %s\n", figures->passed_kills,
 	       figures->passed_stops, "64 more operations");
@@ -236,6 +240,8 @@ static void print_json(const struct stress_options *opts, const struct ledger *l
 	json_u64("stops", figures->stops);
 	json_u64("kills_nobody_waited", figures->passed_kills);
 	json_u64("stops_nobody_waited", figures->passed_stops);
+	json_u64("fault_points", aim_points());
+	json_u64("fault_points_hit", figures->points_hit);
 	printf(",\"interrupted\":%s", figures->interrupted ? "true" : "false");
 	json_final(&ledger->head->final);
 	json_options(opts);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <shmkv/reserve.h>
 #include <shmkv/view.h>
 
 #define FAIL(inspection, ...) \
@@ -129,11 +130,13 @@ static int note_participant(const struct shmkv_participant *participant, void *a
 
 	attendance->n++;
 	if (participant->threads > start->ledger->threads + 1 ||
-	    participant->pins > participant->threads * SHMKV_VIEWS_MAX)
+	    participant->pins > participant->threads * SHMKV_VIEWS_MAX ||
+	    participant->reservations > participant->threads * SHMKV_DRAFTS_MAX)
 		snprintf(attendance->wrong, sizeof(attendance->wrong),
-			 "process %" PRIu64 " (%s) has %" PRIu32 " threads and %" PRIu32 " views",
+			 "process %" PRIu64 " (%s) has %" PRIu32 " threads, %" PRIu32
+			 " views and %" PRIu32 " drafts",
 			 participant->pid, participant->state, participant->threads,
-			 participant->pins);
+			 participant->pins, participant->reservations);
 	return 0;
 }
 

@@ -81,9 +81,8 @@ static unsigned char *put_array_header(unsigned char *payload, size_t len)
 	return p;
 }
 
-struct shmkv_value payload_make(void *buf, size_t len, const struct payload *payload)
+void payload_write(void *buf, size_t len, const struct payload *payload, enum shmkv_type type)
 {
-	unsigned char *bytes = (unsigned char *)buf + PAYLOAD_ROOM;
 	struct stress_random filler = {
 		.state = stress_mix(payload->key_id) ^ payload->seq << 1 ^
 			 (uint64_t)payload->writer << 40 ^ (uint64_t)payload->incarnation << 52,
@@ -94,9 +93,9 @@ struct shmkv_value payload_make(void *buf, size_t len, const struct payload *pay
 		.writer = payload->writer,
 		.incarnation = payload->incarnation,
 		.len = (uint32_t)len,
-		.type = choose_type(payload),
+		.type = type,
 	};
-	unsigned char *start;
+	unsigned char *bytes = buf;
 	uint64_t word;
 	size_t i;
 
@@ -109,8 +108,15 @@ struct shmkv_value payload_make(void *buf, size_t len, const struct payload *pay
 		bytes[i] = (unsigned char)word;
 	head.checksum = checksum(bytes + 8, len - 8);
 	memcpy(bytes, &head.checksum, sizeof(head.checksum));
+}
 
-	switch (head.type) {
+struct shmkv_value payload_make(void *buf, size_t len, const struct payload *payload)
+{
+	unsigned char *bytes = (unsigned char *)buf + PAYLOAD_ROOM, *start;
+	enum shmkv_type type = choose_type(payload);
+
+	payload_write(bytes, len, payload, type);
+	switch (type) {
 	case SHMKV_STR:
 		return shmkv_str_n((const char *)bytes, len);
 	case SHMKV_PACKED:

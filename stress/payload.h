@@ -47,6 +47,9 @@ size_t payload_draw_len(struct stress_random *random, uint64_t min, uint64_t max
  */
 struct shmkv_value payload_make(void *buf, size_t len, const struct payload *payload);
 
+/* payload_write - the payload alone, in place; @type: SHMKV_BIN or SHMKV_STR, as it is stored */
+void payload_write(void *buf, size_t len, const struct payload *payload, enum shmkv_type type);
+
 /*
  * payload_check - take apart what was read
  * @value: as shmkv_get or shmkv_value_decode gave it

@@ -85,8 +85,8 @@ static const char help_text[] =
 	"  --keys K             keys in play, 16..100000000 (1000000; with --history 1.. and 8)\n"
 	"  --grow, --no-grow    let the keys in play grow from 1000 to K (yes when K > 1000)\n"
 	"  --value-size A..B    bytes of a value, 40..268435456 (40..256)\n"
-	"  --mix W:W:W...       weights of get:put:del:add:cas:incr:view:batch:lease:wait,\n"
-	"                       at least six (36:26:8:8:6:6:4:2:3:1)\n"
+	"  --mix W:W:W...       weights of get:put:del:add:cas:incr:view:reserve:batch:lease:wait,\n"
+	"                       at least six (36:26:8:8:6:6:4:4:2:3:1)\n"
 	"  --hash KIND          siphash13 or xxh3\n"
 	"  --seed X             of every choice (drawn from the system)\n"
 	"trouble\n"
@@ -114,8 +114,9 @@ const char *stress_op_name(enum stress_op op)
 		[STRESS_OP_GET] = "get",       [STRESS_OP_PUT] = "put",
 		[STRESS_OP_DEL] = "del",       [STRESS_OP_ADD] = "add",
 		[STRESS_OP_CAS] = "cas",       [STRESS_OP_INCR] = "incr",
-		[STRESS_OP_VIEW] = "view",     [STRESS_OP_BATCH] = "batch",
-		[STRESS_OP_LEASE] = "lease",   [STRESS_OP_WAIT] = "wait",
+		[STRESS_OP_VIEW] = "view",     [STRESS_OP_RESERVE] = "reserve",
+		[STRESS_OP_BATCH] = "batch",   [STRESS_OP_LEASE] = "lease",
+		[STRESS_OP_WAIT] = "wait",
 		[STRESS_OP_ATTACH] = "attach", [STRESS_OP_RECOVER] = "recover",
 		[STRESS_OP_SCAN] = "scan",     [STRESS_OP_VERIFY] = "verify",
 	};
@@ -248,7 +249,7 @@ static bool parse_mix(const char *text, unsigned int mix[STRESS_OPS_MIXED])
 			break;
 		at++;
 	}
-	return refuse("--mix %s: expected at least six weights get:put:del:add:cas:incr:view:"
+	return refuse("--mix %s: expected at least six weights get:put:del:add:cas:incr:view:reserve:"
 		      "batch:lease:wait of 0..10000, not all zero", text);
 }
 
@@ -330,7 +331,8 @@ struct given {
 
 static bool complete(struct stress_options *opts, const struct given *given)
 {
-	static const unsigned int mix_default[STRESS_OPS_MIXED] = { 36, 26, 8, 8, 6, 6, 4, 2, 3, 1 };
+	static const unsigned int mix_default[STRESS_OPS_MIXED] = { 36, 26, 8, 8, 6, 6, 4, 4, 2, 3,
+								      1 };
 	static const unsigned int mix_history[STRESS_OPS_MIXED] = { 40, 30, 15, 15 };
 
 	if ((opts->aim || opts->jitter) && !aim_is_possible())

@@ -9,12 +9,14 @@
  * against what the ledger allows. A failure is recorded and sets worker->failed.
  */
 
+#include <shmkv/reserve.h>
 #include <shmkv/view.h>
 
 #include "stress/reader.h"
 #include "stress/worker.h"
 
 #define WORK_VIEWS 8u
+#define WORK_DRAFTS 4u
 #define WORK_BATCH 32u
 #define WORK_BATCH_VALUE 4096u /* bytes of a value in a batch, at most */
 #define WORK_LEASE_MS_MAX 50u
@@ -29,6 +31,18 @@ struct held_view {
 	enum key_class class;
 	uint64_t idx, seq;
 	uint32_t writer;
+};
+
+/* An open draft, filled with its pattern up to some byte. */
+struct held_draft {
+	bool open;
+	struct shmkv_draft draft;
+	enum key_class class;
+	enum shmkv_type type;
+	enum shmkv_commit_mode mode;
+	uint64_t idx, seed;
+	uint64_t token, token_seq; /* of the version that SHMKV_COMMIT_CAS may replace */
+	size_t filled;
 };
 
 /* A timed key: there before low, absent from high on; milliseconds of the boot clock. */
@@ -50,6 +64,7 @@ struct worker {
 	uint64_t stale_token, stale_idx;
 	bool stale_valid;
 	struct held_view views[WORK_VIEWS];
+	struct held_draft drafts[WORK_DRAFTS];
 	struct work_batch *batch;
 	/* The lease that was granted last, for as long as it may be renewed. */
 	uint64_t lease_token, lease_idx;
@@ -125,6 +140,10 @@ void work_shared(struct worker *worker, enum stress_op op);
 void work_view(struct worker *worker);
 /* All of them, when the worker ends by itself. */
 void work_views_end(struct worker *worker);
+
+/* Begins a draft, fills some of it, or ends one. */
+void work_reserve(struct worker *worker);
+void work_reserve_end(struct worker *worker);
 
 /* Many keys in one call. */
 struct work_batch *work_batch_new(void); /* end with free */

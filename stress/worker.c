@@ -149,6 +149,9 @@ static void step(struct worker *worker)
 	case STRESS_OP_VIEW:
 		work_view(worker);
 		break;
+	case STRESS_OP_RESERVE:
+		work_reserve(worker);
+		break;
 	case STRESS_OP_BATCH:
 		work_batch(worker);
 		break;
@@ -172,6 +175,7 @@ static void *thread_main(void *arg)
 	while (!worker->failed && !ledger_stopping(worker->ledger))
 		step(worker);
 	work_views_end(worker);
+	work_reserve_end(worker);
 	work_wait_end(worker);
 	return NULL;
 }

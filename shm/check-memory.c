@@ -176,13 +176,12 @@ static bool check_bodies(struct skv_check_walk *walk, const struct skv_span *spa
 	return true;
 }
 
-/* False: it has moved on. */
-static bool check_span(struct skv_check_walk *walk, uint64_t chunk)
+/* @seen: the cell, which says that a span begins here. False: it has moved on. */
+static bool check_span(struct skv_check_walk *walk, uint64_t chunk, struct skv_cell seen)
 {
 	struct skv_map *map = walk->map;
 	uint64_t off = skv_chunk_off(map, chunk), n, i;
 	struct skv_span span;
-	struct skv_cell seen = skv_cell_read(skv_chunk_cell(map, chunk));
 
 	if (!skv_block_locate(map, off, &span) || span.head != chunk) {
 		if (!unchanged(skv_chunk_cell(map, chunk), seen))
@@ -243,7 +242,8 @@ static bool check_claim(struct skv_check_walk *walk, uint64_t chunk, struct skv_
 		return false;
 	if (holder != SKV_HOLDER_LIVING)
 		leak_chunks(walk, holder, 1);
-	return skv_chunk_state(seen.w) != SKV_CHUNK_DISMANTLE || check_span(walk, chunk);
+	return skv_chunk_state(seen.w) != SKV_CHUNK_DISMANTLE ||
+	       check_span(walk, chunk, seen);
 }
 
 /* ---- leaves that the directory need not name ---------------------------------------- */
@@ -334,7 +334,7 @@ static bool check_chunk(struct skv_check_walk *walk, uint64_t chunk)
 		return true;
 	case SKV_CHUNK_SLAB:
 	case SKV_CHUNK_RUN:
-		return check_span(walk, chunk);
+		return check_span(walk, chunk, seen);
 	case SKV_CHUNK_BODY:
 		return check_body(walk, chunk, seen);
 	case SKV_CHUNK_CLAIMED:

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -908,6 +909,90 @@ static void nothing_is_violated_while_others_write_stop_and_die(void)
 	skv_segment_end(&crowd.s);
 }
 
+#define STEPPED_WALKS 40u
+#define STEPS_BETWEEN 40u
+
+static void alarm_is_false(const char *text, void *arg)
+{
+	(void)arg;
+	skv_test_fail(__FILE__, __LINE__, "while large records come and go between any two "
+					  "instructions: %s", text);
+}
+
+struct stepped {
+	struct skv_segment s;
+};
+
+/* Stops between the index and the chunks: those are what the steps are about. */
+static void stop_at_the_chunks(uint64_t done, uint64_t total, void *arg)
+{
+	bool *stopped = arg;
+
+	if (done < total / 2 || *stopped)
+		return;
+	*stopped = true;
+	raise(SIGSTOP);
+}
+
+static void walk_and_be_traced(void *arg)
+{
+	struct stepped *stepped = arg;
+	bool stopped = false;
+	struct shmkv_watch watch = { .size = sizeof(watch), .violation = alarm_is_false,
+				     .progress = stop_at_the_chunks, .arg = &stopped };
+	struct shmkv_audit audit = { .size = sizeof(audit) };
+	struct shmkv *kv = skv_segment_attach(&stepped->s, SHMKV_READ_ONLY);
+
+	CHECK_EQ(ptrace(PTRACE_TRACEME, 0, NULL, NULL), 0);
+	shmkv_verify(kv, &watch, &audit);
+	raise(SIGSTOP);
+	CHECK(stopped);
+	CHECK_EQ(audit.leaked_blocks, 0);
+	CHECK_EQ(audit.leaked_chunks, audit.unreturned_chunks);
+	shmkv_detach(kv);
+}
+
+/* Chunks are heads, bodies and free in turn. */
+static void come_or_go(struct shmkv *kv, uint64_t n)
+{
+	static const size_t lens[] = { 40000, 100000, 20000, 70000 };
+	const uint64_t key = 1;
+
+	if (n % 2)
+		CHECK_EQ(shmkv_del(kv, &key, 8), 0);
+	else
+		CHECK_EQ(shmkv_put(kv, &key, 8, shmkv_bin(payload, lens[n / 2 % ARRAY_LEN(lens)]), NULL),
+			 0);
+}
+
+/* Changes come between two instructions of the walk, wherever those are. */
+static void spans_that_come_and_go_raise_no_alarm(void)
+{
+	struct stepped stepped;
+	uint64_t seed = skv_test_seed(), n = 0;
+	unsigned int walk;
+	int status = 0;
+	pid_t pid;
+
+	skv_segment_begin(&stepped.s, MIB);
+	for (walk = 0; walk < STEPPED_WALKS; walk++) {
+		pid = skv_fork(walk_and_be_traced, &stepped);
+		CHECK_EQ(waitpid(pid, &status, 0), pid);
+		CHECK(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+		do {
+			if (skv_random(&seed) % STEPS_BETWEEN == 0)
+				come_or_go(stepped.s.kv, n++);
+			CHECK_EQ(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+			CHECK_EQ(waitpid(pid, &status, 0), pid);
+		} while (WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP);
+		CHECK(WIFSTOPPED(status));
+		CHECK_EQ(ptrace(PTRACE_DETACH, pid, NULL, NULL), 0);
+		skv_test_wait_ok(pid);
+	}
+	CHECK(n > 100);
+	skv_segment_end(&stepped.s);
+}
+
 /* ---- recovery ---------------------------------------------------------------------------------- */
 
 static void recovery_holds_up_nobody(void)
@@ -1020,6 +1105,8 @@ const struct skv_test skv_tests_verify[] = {
 	  leaks_are_counted_and_the_estate_of_the_dead_apart, 60 },
 	{ "verify", "nothing is violated while others write, stop and die",
 	  nothing_is_violated_while_others_write_stop_and_die, 120 },
+	{ "verify", "spans that come and go raise no alarm", spans_that_come_and_go_raise_no_alarm,
+	  120 },
 	{ "verify", "recovery holds up nobody", recovery_holds_up_nobody, 120 },
 	{ "verify", "what attaching recovers is reported once",
 	  what_attaching_recovers_is_reported_once, 20 },

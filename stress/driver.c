@@ -830,6 +830,9 @@ void driver_run(const struct stress_options *opts, struct ledger *ledger, const 
 		return;
 	}
 	atomic_store(&ledger->head->owned_active, key_plan_owned(&ledger->plan, opts->keys_start));
+	ledger->head->stats_before.size = sizeof(ledger->head->stats_before);
+	if (shmkv_stats(kv, &ledger->head->stats_before) < 0)
+		FAIL(&driver, "cannot read the statistics");
 	signals_take(&driver);
 	run_load(&driver);
 	run_out(&driver);

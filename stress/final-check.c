@@ -425,11 +425,15 @@ static bool calls_are_counted(struct final_check *check, const struct driver_sum
 			      uint64_t slack)
 {
 	const struct shmkv_stats *stats = &check->report->stats;
+	const struct shmkv_stats *before = &check->ledger->head->stats_before;
 	const uint64_t counted[LEDGER_CALLS] = {
-		[LEDGER_CALL_PUT] = stats->puts,       [LEDGER_CALL_ADD] = stats->adds,
-		[LEDGER_CALL_REPLACE] = stats->replaces, [LEDGER_CALL_CAS] = stats->cases,
-		[LEDGER_CALL_UPDATE] = stats->updates_in_place, [LEDGER_CALL_DEL] = stats->dels,
-		[LEDGER_CALL_TAKE] = stats->takes,
+		[LEDGER_CALL_PUT] = stats->puts - before->puts,
+		[LEDGER_CALL_ADD] = stats->adds - before->adds,
+		[LEDGER_CALL_REPLACE] = stats->replaces - before->replaces,
+		[LEDGER_CALL_CAS] = stats->cases - before->cases,
+		[LEDGER_CALL_UPDATE] = stats->updates_in_place - before->updates_in_place,
+		[LEDGER_CALL_DEL] = stats->dels - before->dels,
+		[LEDGER_CALL_TAKE] = stats->takes - before->takes,
 	};
 	static const char *const names[LEDGER_CALLS] = { "puts", "adds", "replaces", "cases",
 							 "updates", "dels", "takes" };
@@ -450,6 +454,7 @@ static bool statistics_are_right(struct final_check *check)
 {
 	struct ledger_final *report = check->report;
 	struct shmkv_stats *stats = &report->stats;
+	const struct shmkv_stats *before = &check->ledger->head->stats_before;
 	uint64_t deaths = atomic_load(&check->ledger->head->deaths), difference;
 	struct driver_sums sums;
 	int r;
@@ -459,13 +464,14 @@ static bool statistics_are_right(struct final_check *check)
 	r = shmkv_stats(check->kv, stats);
 	if (r < 0)
 		return fail_call(check, "stats", r);
-	if (stats->failed)
-		return FAIL(check, "the statistics count %" PRIu64 " calls that failed", stats->failed);
-	if (stats->recoveries > deaths)
+	if (stats->failed != before->failed)
+		return FAIL(check, "the statistics count %" PRIu64 " calls that failed",
+			    stats->failed - before->failed);
+	if (stats->recoveries - before->recoveries > deaths)
 		return FAIL(check, "%" PRIu64 " dead processes were recovered, %" PRIu64 " had died",
-			    stats->recoveries, deaths);
+			    stats->recoveries - before->recoveries, deaths);
 	/* A death may take the count of one insert or removal with it, per thread. */
-	difference = stats->inserts - stats->deletes;
+	difference = (stats->inserts - before->inserts) - (stats->deletes - before->deletes);
 	difference = difference > report->audit.count ? difference - report->audit.count :
 							report->audit.count - difference;
 	if (difference > deaths * check->ledger->threads * CALLS_IN_FLIGHT)

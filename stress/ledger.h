@@ -130,6 +130,7 @@ struct ledger_head {
 	_Atomic uint64_t owned_active; /* owned keys in play */
 	_Atomic uint64_t deaths;       /* of processes, as the driver wants them */
 	_Atomic uint32_t points_hit[LEDGER_POINTS]; /* deaths and stops, see aim.c */
+	struct shmkv_stats stats_before; /* of a segment that was there already */
 	struct ledger_final final;
 };
 

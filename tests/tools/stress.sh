@@ -8,6 +8,7 @@
 
 : "${SHMKV_STRESS:?names the program}"
 : "${SHMKV_STRESS_TINY:=$SHMKV_STRESS-tiny}"
+: "${SHMKV_STRESS_FAULT:=$SHMKV_STRESS-fault}"
 : "${SHMKV_HISTORY_CHECK:=$(dirname "$SHMKV_STRESS")/shmkv-history-check}"
 name=stress-test-$$
 
@@ -35,6 +36,25 @@ troubled() {
 		.final.leaked_bytes == 0 and .final.leaked_blocks == 0 and
 		.final.leaked_leaves == 0 and .final.leaked_chunks == 0 and
 		.final.violations == 0 and .final.complete' "$tap_dir/out"
+}
+
+# The same at fault points, and at several of them.
+aimed() {
+	troubled "$@" --aim && jq -e '.fault_points_hit > 5' "$tap_dir/out"
+}
+
+# A cache too small for its keys: some go, nothing else happens.
+evicting() {
+	troubled "$@" && jq -e '.final.evictions > 0 and .full == 0' "$tap_dir/out"
+}
+
+# Every kind of operation was made, and what only lasts or looks was there too.
+mixed() {
+	troubled "$@" || return 1
+	jq -e '[.count.get, .count.put, .count.del, .count.add, .count.cas, .count.incr, .count.view,
+		.count.reserve, .count.batch, .count.lease, .count.wait, .count.scan, .verified,
+		.waits, .final.expired] | all(. > 0)' "$tap_dir/out" || return 1
+	jq -e '.wait_cpu_ns * 4 < .wait_ns and .undecided < .verified' "$tap_dir/out"
 }
 
 # The command that it prints does the same again.
@@ -180,7 +200,7 @@ refused() {
 
 ok_if "one process" passes "$SHMKV_STRESS" --procs 1 --ops 50000 --keys 2000
 ok_if "four processes" passes "$SHMKV_STRESS" --procs 4 --ops 300000 --keys 5000
-ok_if "kills and stops" troubled "$SHMKV_STRESS" --procs 4 --seconds 2 --keys 5000 --kill 40 --stop 15
+ok_if "kills and stops" mixed "$SHMKV_STRESS" --procs 4 --seconds 2 --keys 5000 --kill 40 --stop 15
 ok_if "threads that share a handle" passes "$SHMKV_STRESS" --procs 1 --threads 4 --ops 200000 --keys 2000
 ok_if "threads, killed and stopped" troubled "$SHMKV_STRESS" --procs 3 --threads 2 --seconds 2 \
 	--keys 2000 --kill 30 --stop 10
@@ -189,6 +209,16 @@ ok_if "a lone process, stopped and killed" troubled "$SHMKV_STRESS" --procs 1 --
 ok_if "few keys" passes "$SHMKV_STRESS" --procs 4 --ops 200000 --keys 16
 ok_if "values of up to 1 MiB" troubled "$SHMKV_STRESS" --procs 2 --seconds 2 --keys 200 \
 	--value-size 40..1M --kill 20 --stop 5
+ok_if "kills and stops at fault points" aimed "$SHMKV_STRESS_FAULT" --procs 4 --seconds 2 --keys 5000 \
+	--kill 60 --stop 15 --jitter 300
+ok_if "in a full segment" aimed "$SHMKV_STRESS_FAULT" --procs 4 --seconds 2 --keys 2000 --kill 60 \
+	--stop 15 --value-size 40..20000 --size 4M --jitter 300
+ok_if "in a full segment with tiny leaves" aimed "$SHMKV_STRESS_TINY" --procs 4 --seconds 2 --keys 2000 \
+	--kill 60 --stop 15 --value-size 40..20000 --size 4M --jitter 300
+ok_if "a cache, lru" evicting "$SHMKV_STRESS" --procs 4 --seconds 2 --keys 10000 --no-grow --kill 40 \
+	--stop 15 --evict lru
+ok_if "a cache, lfu, at fault points" aimed "$SHMKV_STRESS_TINY" --procs 4 --seconds 2 --keys 10000 \
+	--no-grow --kill 40 --stop 15 --evict lfu
 ok_if "tiny leaves" passes "$SHMKV_STRESS_TINY" --procs 4 --ops 300000 --keys 3000
 ok_if "tiny leaves, kills and stops" troubled "$SHMKV_STRESS_TINY" --procs 4 --seconds 2 --keys 2000 \
 	--kill 40 --stop 15
@@ -264,6 +294,10 @@ ok_if "sizes in the wrong order" refused "A..B" --value-size 200..100
 ok_if "a mix of five" refused "six weights" --mix 1:1:1:1:1
 ok_if "a mix of twelve" refused "six weights" --mix 1:1:1:1:1:1:1:1:1:1:1:1
 ok_if "a mix of nothing" refused "six weights" --mix 0:0:0:0:0:0
+ok_if "fault points where there are none" refused "without fault points" --aim
+ok_if "a nap that is none" refused "--jitter -1" --jitter -1
+ok_if "an unknown eviction" refused "none, lru or lfu" --evict fifo
+ok_if "a history of a cache" refused "why a key is gone" --history "$tap_dir/none" --evict lru
 ok_if "an unknown hash" refused "siphash13 or xxh3" --hash md5
 ok_if "a size below the least" refused "--size 1000" --size 1000
 ok_if "a history of counters" refused "weight 0" --history "$tap_dir/none" --mix 1:1:1:1:1:1

@@ -96,14 +96,16 @@ static int write_each(struct shmkv *kv, struct skv_write_op *ops, size_t n)
 	return 0;
 }
 
-static int write_op(const struct shmkv_put_item *item, struct skv_write_op *ret_op)
+static int write_op(const struct skv_engine *engine, const struct shmkv_put_item *item,
+		    struct skv_write_op *ret_op)
 {
 	int r = skv_handle_key(item->key, item->key_len, &ret_op->key);
 
 	if (r < 0)
 		return r;
-	if (!skv_ttl_is_right(item->ttl_ms))
-		return -EINVAL;
+	r = skv_ttl_check(engine, item->ttl_ms);
+	if (r < 0)
+		return r;
 	ret_op->ttl_ms = item->ttl_ms;
 	return skv_packed_from_value(&item->value, &ret_op->value);
 }
@@ -126,7 +128,7 @@ int shmkv_put_many(struct shmkv *kv, struct shmkv_put_item *items, size_t n, siz
 
 	while (i < n) {
 		for (n_ops = 0; n_ops < SKV_GROUP_MAX && i < n; i++) {
-			r = write_op(&items[i], &ops[n_ops]);
+			r = write_op(kv->engine, &items[i], &ops[n_ops]);
 			if (r == 0)
 				of[n_ops++] = &items[i];
 			else

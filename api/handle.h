@@ -102,10 +102,12 @@ static inline int skv_handle_key(const void *key, size_t key_len, struct skv_key
 	return 0;
 }
 
-/* Can a key be stored with this time to live? */
-static inline bool skv_ttl_is_right(uint64_t ttl_ms)
+/* 0; -EINVAL for what is no time to live; -EOPNOTSUPP for one that ends, where nothing does. */
+static inline int skv_ttl_check(const struct skv_engine *engine, uint64_t ttl_ms)
 {
-	return ttl_ms <= SHMKV_TTL_MAX || ttl_ms == SHMKV_TTL_NEVER || ttl_ms == SHMKV_TTL_KEEP;
+	if (ttl_ms > SHMKV_TTL_MAX)
+		return ttl_ms == SHMKV_TTL_NEVER || ttl_ms == SHMKV_TTL_KEEP ? 0 : -EINVAL;
+	return ttl_ms != SHMKV_TTL_DEFAULT && !engine->touch ? -EOPNOTSUPP : 0;
 }
 
 #endif

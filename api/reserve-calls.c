@@ -111,11 +111,11 @@ int shmkv_commit_ttl(struct shmkv_draft *draft, size_t len, enum shmkv_commit_mo
 	r = draft_check(draft, &hold);
 	if (r < 0)
 		return r;
-	if (len > draft->len || (unsigned int)mode >= sizeof(modes) / sizeof(modes[0]) ||
-	    !skv_ttl_is_right(ttl_ms))
+	if (len > draft->len || (unsigned int)mode >= sizeof(modes) / sizeof(modes[0]))
 		return -EINVAL;
-	if (!draft->kv->engine->touch && ttl_ms != SHMKV_TTL_DEFAULT && ttl_ms <= SHMKV_TTL_MAX)
-		return -EOPNOTSUPP;
+	r = skv_ttl_check(draft->kv->engine, ttl_ms);
+	if (r < 0)
+		return r;
 	memset(&bytes, 0, sizeof(bytes));
 	/* In the form that the reserved length had: the payload stays where it is. */
 	skv_msgpack_head_like(draft->type, draft->head_len, len, bytes.head);

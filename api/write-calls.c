@@ -23,12 +23,10 @@ static int store(struct shmkv *kv, const void *key, size_t key_len, enum skv_wri
 	r = skv_packed_from_value(value, &bytes);
 	if (r < 0)
 		return r;
-	if (!skv_ttl_is_right(ttl_ms))
-		return -EINVAL;
+	r = skv_ttl_check(kv->engine, ttl_ms);
+	if (r < 0)
+		return r;
 	if (!kv->engine->write)
-		return -EOPNOTSUPP;
-	/* Where nothing expires, keys live for ever, and that may be said. */
-	if (!kv->engine->touch && ttl_ms != SHMKV_TTL_DEFAULT && ttl_ms <= SHMKV_TTL_MAX)
 		return -EOPNOTSUPP;
 
 	r = kv->engine->write(kv->map, &k, mode, token, &bytes, ttl_ms, &new_token);

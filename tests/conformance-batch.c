@@ -4,6 +4,7 @@
 #include "tests/test.h"
 
 #include <shmkv/batch.h>
+#include <shmkv/capability.h>
 #include <shmkv/inspect.h>
 
 #include <errno.h>
@@ -227,7 +228,7 @@ void skv_conformance_batch_bad(const struct skv_conformance *engine)
 	struct shmkv *kv = begin(engine, 0);
 	struct shmkv_put_item puts[9];
 	struct shmkv_get_item gets[8];
-	uint64_t count;
+	uint64_t count, can;
 	int64_t number;
 	char buf[4];
 	size_t i, n_ok;
@@ -260,6 +261,14 @@ void skv_conformance_batch_bad(const struct skv_conformance *engine)
 	CHECK_EQ(count, 2u);
 	CHECK_EQ(shmkv_get_int(kv, KEY("one"), &number), 0);
 	CHECK_EQ(number, 1);
+
+	/* Where nothing expires nothing is stored as if it did. */
+	CHECK_EQ(shmkv_capabilities(kv, &can), 0);
+	puts[0] = put_item("leased", 6, shmkv_int(9));
+	puts[0].ttl_ms = 100000;
+	CHECK_EQ(shmkv_put_many(kv, puts, 1, &n_ok), 0);
+	CHECK_EQ(puts[0].result, can & SHMKV_CAN_EXPIRE ? 0 : -EOPNOTSUPP);
+	CHECK_EQ(shmkv_exists(kv, KEY("leased")), can & SHMKV_CAN_EXPIRE ? 0 : -ENOENT);
 
 	gets[0] = get_item(NULL, 3, buf, 4);
 	gets[1] = get_item("one", 3, buf, 4);

@@ -121,7 +121,9 @@ struct skv_engine {
 	bool takes_adaptive; /* shmkv_options.adaptive */
 	uint32_t hash_default; /* enum shmkv_hash, for options that leave it open; 0: SIPHASH13 */
 
+	/* @name: NULL if there is publish, and the name comes later. */
 	int (*create)(const char *name, const struct shmkv_options *opts, void **ret_map);
+	int (*publish)(void *map, const char *name);
 	int (*attach)(const char *name, unsigned int flags, void **ret_map);
 	void (*detach)(void *map);
 	/* In a forked child: free private memory, touch nothing shared. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* lifecycle: the public calls that make, open, close, remove and list maps. */
+#include "api/create.h"
 #include "api/engine-table.h"
 #include "api/handle.h"
 
@@ -31,7 +32,7 @@ const char *shmkv_version(void)
  * The caller's structure may be of another version: a shorter one says nothing about the
  * members it lacks, a longer one asks for nothing unknown as long as its surplus is zero.
  */
-static int options_read(const struct shmkv_options *opts, struct shmkv_options *ret_opts)
+int skv_options_read(const struct shmkv_options *opts, struct shmkv_options *ret_opts)
 {
 	struct shmkv_options ours = SHMKV_OPTIONS_INIT;
 	const unsigned char *bytes = (const unsigned char *)opts;
@@ -92,8 +93,8 @@ static int options_check(const struct shmkv_options *opts)
 /* ---- create, attach, detach ------------------------------------------------------ */
 
 /* One of the two: options to create with, or flags to attach with. */
-static int handle_open(const char *name, struct shmkv_options *opts, unsigned int flags,
-		       struct shmkv **ret_kv)
+static int handle_open(const char *name, struct shmkv_options *opts, bool unnamed,
+		       unsigned int flags, struct shmkv **ret_kv)
 {
 	const struct skv_engine *engine;
 	const char *engine_name;
@@ -119,7 +120,7 @@ static int handle_open(const char *name, struct shmkv_options *opts, unsigned in
 		goto fail_release;
 
 	if (opts)
-		r = engine->create(engine_name, opts, &kv->map);
+		r = engine->create(unnamed && engine->publish ? NULL : engine_name, opts, &kv->map);
 	else
 		r = engine->attach(engine_name, flags, &kv->map);
 	if (r < 0)
@@ -137,6 +138,19 @@ fail_release:
 	return r;
 }
 
+static int create(const char *name, const struct shmkv_options *opts, bool unnamed,
+		  struct shmkv **ret_kv)
+{
+	struct shmkv_options ours = *opts;
+	int r;
+
+	options_set_defaults(&ours);
+	r = options_check(&ours);
+	if (r < 0)
+		return r;
+	return handle_open(name, &ours, unnamed, 0, ret_kv);
+}
+
 int shmkv_create(const char *name, const struct shmkv_options *opts, struct shmkv **ret_kv)
 {
 	struct shmkv_options ours;
@@ -144,21 +158,27 @@ int shmkv_create(const char *name, const struct shmkv_options *opts, struct shmk
 
 	if (!ret_kv)
 		return -EINVAL;
-	r = options_read(opts, &ours);
+	r = skv_options_read(opts, &ours);
 	if (r < 0)
 		return r;
-	options_set_defaults(&ours);
-	r = options_check(&ours);
-	if (r < 0)
-		return r;
-	return handle_open(name, &ours, 0, ret_kv);
+	return create(name, &ours, false, ret_kv);
+}
+
+int skv_create_unnamed(const char *name, const struct shmkv_options *opts, struct shmkv **ret_kv)
+{
+	return create(name, opts, true, ret_kv);
+}
+
+int skv_publish(struct shmkv *kv)
+{
+	return kv->engine->publish ? kv->engine->publish(kv->map, kv->name) : 0;
 }
 
 int shmkv_attach(const char *name, unsigned int flags, struct shmkv **ret_kv)
 {
 	if (!ret_kv || (flags & ~SHMKV_READ_ONLY))
 		return -EINVAL;
-	return handle_open(name, NULL, flags, ret_kv);
+	return handle_open(name, NULL, false, flags, ret_kv);
 }
 
 struct shmkv *shmkv_detach(struct shmkv *kv)

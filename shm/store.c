@@ -139,7 +139,7 @@ static int store_create(const char *name, const struct shmkv_options *opts, void
 	/* The creator's own place too: once there is a name, others may take them all. */
 	if (r == 0)
 		r = map_join(map);
-	if (r == 0)
+	if (r == 0 && name)
 		r = skv_region_publish(&map->region, name);
 	if (r < 0) {
 		map_free(map);
@@ -147,6 +147,13 @@ static int store_create(const char *name, const struct shmkv_options *opts, void
 	}
 	*ret_map = map;
 	return 0;
+}
+
+static int store_publish(void *arg, const char *name)
+{
+	struct skv_map *map = arg;
+
+	return skv_region_publish(&map->region, name);
 }
 
 static int store_attach(const char *name, unsigned int flags, void **ret_map)
@@ -692,6 +699,7 @@ static int store_layout(void *map, int (*fn)(const struct shmkv_layout_item *ite
 const struct skv_engine skv_engine_shm = {
 	.scheme = "shm",
 	.create = store_create,
+	.publish = store_publish,
 	.attach = store_attach,
 	.detach = store_detach,
 	.abandon = store_abandon,

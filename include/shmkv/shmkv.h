@@ -50,9 +50,9 @@
  *  -EBUSY             this thread is already inside a writing call on this handle
  *  -EMLINK            this thread has as many views or drafts open as there can be
  *  -EUSERS            every process or thread slot of the segment is taken by the living
- *  -EMEDIUMTYPE       the file is not a shmkv segment
- *  -EPROTONOSUPPORT   the segment was made by another format version or build geometry
- *  -EBADMSG           the segment's content contradicts itself: damaged or hostile
+ *  -EMEDIUMTYPE       the file is not a shmkv segment, or not a saved map
+ *  -EPROTONOSUPPORT   the segment or file was made by another format version or build geometry
+ *  -EBADMSG           the segment's or file's content contradicts itself: damaged or hostile
  *  -EOPNOTSUPP        this engine, kernel or file system cannot do that
  *  -ENOMEM            the process has no heap memory or address space left
  *  -EMFILE            the process has no file descriptor left

@@ -254,6 +254,15 @@ static error_t set_sort(struct cli_call *call, const char *text)
 					      "\"%s\"", text));
 }
 
+static error_t set_compress(struct cli_call *call, const char *text)
+{
+	uint64_t level = 3;
+	error_t error = text ? set_uint(call, "--compress", text, 1, 19, &level) : 0;
+
+	call->compression = (uint32_t)level;
+	return error;
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct cli_call *call = state->input;
@@ -336,6 +345,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return set_interval(call, arg);
 	case OPT_SORT:
 		return set_sort(call, arg);
+	case OPT_COMPRESS:
+		return set_compress(call, arg);
 	case OPT_SIZE:
 	case OPT_CAPACITY:
 	case OPT_MODE:
@@ -411,6 +422,12 @@ static int assign_words(struct cli_call *call)
 		return call->exit;
 	if ((flags & VERB_TOPIC) && at < call->n_words)
 		call->topic = call->words[at++];
+	if (flags & VERB_FILE) {
+		call->path = (flags & VERB_MAYBE) && at == call->n_words ? "-" :
+									   take_word(call, &at, "FILE");
+		if (!call->path)
+			return call->exit;
+	}
 	if (at < call->n_words)
 		return cli_usage(call, "unexpected word \"%s\"; text with blanks needs quotes",
 				 call->words[at]);
@@ -422,14 +439,15 @@ static int assign_words(struct cli_call *call)
 /* The words of the usage line, each with a blank before it. */
 static void synopsis(const struct cli *cli, const struct cli_verb *verb, char *ret, size_t cap)
 {
-	snprintf(ret, cap, "%s%s%s%s%s%s%s",
+	snprintf(ret, cap, "%s%s%s%s%s%s%s%s",
 		 (verb->flags & VERB_SEGMENT) && !cli->in_shell ? " NAME" : "",
 		 !(verb->flags & VERB_KEY) ? "" : verb->flags & VERB_MAYBE ? " [KEY]" : " KEY",
 		 verb->flags & VERB_TOKEN ? " TOKEN" : "",
 		 verb->flags & VERB_VALUE ? " VALUE" : "",
 		 verb->flags & VERB_BY ? " [BY]" : "",
 		 verb->flags & VERB_TTL ? " [TIME]" : "",
-		 verb->flags & VERB_TOPIC ? " [VERB]" : "");
+		 verb->flags & VERB_TOPIC ? " [VERB]" : "",
+		 !(verb->flags & VERB_FILE) ? "" : verb->flags & VERB_MAYBE ? " [FILE]" : " FILE");
 }
 
 void cli_verb_help(struct cli *cli, const struct cli_verb *verb)

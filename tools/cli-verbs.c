@@ -133,6 +133,27 @@ static const struct argp_option create_options[] = {
 	COMMON
 };
 
+static const struct argp_option save_options[] = {
+	{ "compress", OPT_COMPRESS, "LEVEL", OPTION_ARG_OPTIONAL,
+	  "Compress by zstd, level 1..19; without LEVEL 3", 1 },
+	COMMON
+};
+
+static const struct argp_option load_options[] = {
+	{ "size", OPT_SIZE, "SIZE", 0, "Most memory it may use; default as it was", 1 },
+	{ "capacity", OPT_CAPACITY, "N", 0, "Lay the index out for N keys; default those of the file", 1 },
+	{ "mode", OPT_MODE, "MODE", 0, "Permission bits in octal; default 0600", 1 },
+	{ "huge-pages", OPT_HUGE_PAGES, "WHEN", 0, "never, lazy (the default) or eager", 1 },
+	{ "hash", OPT_HASH, "KIND", 0, "siphash13 or xxh3; default as it was", 1 },
+	{ "evict", OPT_EVICT, "POLICY", 0, "lru or lfu; default as it was", 1 },
+	{ "ttl", OPT_TTL, "TIME", 0, "How long keys live that will be stored without a time; default as "
+				     "it was", 1 },
+	{ "max-processes", OPT_MAX_PROCESSES, "N", 0, "That write at once; default as it was", 1 },
+	{ "max-threads", OPT_MAX_THREADS, "N", 0, "That write at once over all processes; default as it "
+						  "was", 1 },
+	COMMON
+};
+
 /* ---- the table -------------------------------------------------------------------- */
 
 #define BOTH (VERB_COMMAND | VERB_SHELL)
@@ -200,6 +221,22 @@ const struct cli_verb cli_verbs[] = {
 	{ "huge", WRITES, plain_options, cli_huge,
 	  "make huge pages of what is in use, and say what was obtained",
 	  "Others keep working. Takes one to three seconds for each GiB." },
+	{ "save", READS | VERB_FILE, save_options, cli_save, "write every key to a file",
+	  "Others may go on writing: each key is saved with a value that it had meanwhile. FILE appears "
+	  "whole or not at all; - is standard output." },
+	{ "load", VERB_COMMAND | VERB_SEGMENT | VERB_FILE, load_options, cli_load,
+	  "make a new segment from a saved file",
+	  "The segment appears with every key, or not at all. Keys have as long to live as they had "
+	  "when they were saved. - is standard input." },
+	{ "peek", BOTH | VERB_FILE, plain_options, cli_peek,
+	  "say what a saved file holds, and whether it is whole", NULL },
+	{ "export", READS | VERB_FILE | VERB_MAYBE, plain_options, cli_export,
+	  "write every key as a line of JSON",
+	  "A line is {\"key\":...,\"value\":...}, with \"ttl_ms\" if the key expires. Without FILE "
+	  "the lines go to standard output." },
+	{ "import", WRITES | VERB_FILE | VERB_MAYBE, plain_options, cli_import,
+	  "store what lines of JSON say",
+	  "Takes what export writes. Nothing is stored unless every line is right." },
 	{ "recover", WRITES, plain_options, cli_recover,
 	  "find dead processes and give back what they held",
 	  "Then every block is looked at for what nobody owns any more. Nobody waits meanwhile." },

@@ -48,6 +48,7 @@ enum {
 	VERB_TTL = 1 << 10,    /* [TIME] */
 	VERB_MAYBE = 1 << 11,  /* [KEY]: with VERB_KEY, it may be missing */
 	VERB_WAITS = 1 << 12,  /* attaches read-write if it may, else read-only */
+	VERB_FILE = 1 << 13,   /* FILE; [FILE] with VERB_MAYBE, standard input or output without it */
 };
 
 enum value_kind {
@@ -85,6 +86,7 @@ struct cli_call {
 	const char *value_word; /* NULL: from value_path, or nil */
 	int64_t by;
 	const char *topic;
+	const char *path; /* FILE */
 
 	bool json, json_said;
 	bool raw, hex, token, keys_only, read_only, key_hex;
@@ -104,6 +106,7 @@ struct cli_call {
 	double interval_s; /* 0: not given */
 	int sort;          /* enum top_sort */
 	bool once;
+	uint32_t compression; /* level, 0: none */
 };
 
 struct cli_verb {
@@ -159,6 +162,7 @@ enum {
 	OPT_ONCE,
 	OPT_INTERVAL,
 	OPT_SORT,
+	OPT_COMPRESS,
 };
 
 /*
@@ -229,6 +233,11 @@ int cli_persist(struct cli_call *call);
 int cli_ttl(struct cli_call *call);
 int cli_expire(struct cli_call *call);
 int cli_watch(struct cli_call *call);
+int cli_save(struct cli_call *call);
+int cli_load(struct cli_call *call);
+int cli_peek(struct cli_call *call);
+int cli_export(struct cli_call *call);
+int cli_import(struct cli_call *call);
 int cli_attach(struct cli_call *call);
 int cli_help(struct cli_call *call);
 int cli_leave(struct cli_call *call);

@@ -62,7 +62,12 @@ _shmkv() {
 		_shmkv_reply "$(_shmkv_options "$tool" "$verb")" "$word"
 	elif [ "$COMP_CWORD" -eq 2 ] && [ "$verb" = help ]; then
 		_shmkv_reply "$("$tool" --help 2>/dev/null | sed -n 's/^  \([a-z]*\)  .*/\1/p')" "$word"
-	elif [ "$COMP_CWORD" -eq 2 ] && [ "$verb" != create ]; then
+	elif { [ "$verb" = peek ] && [ "$COMP_CWORD" -eq 2 ]; } ||
+		{ [[ $verb =~ ^(save|load|export|import)$ ]] && [ "$COMP_CWORD" -eq 3 ]; }; then
+		local IFS=$'\n'
+		compopt -o filenames 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+	elif [ "$COMP_CWORD" -eq 2 ] && [ "$verb" != create ] && [ "$verb" != load ]; then
 		_shmkv_reply "$(_shmkv_segments)" "$word"
 	fi
 }

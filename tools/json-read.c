@@ -319,8 +319,8 @@ static int pack_json(struct reader *r, json_t *json, unsigned int depth)
 	return failed ? -ENOMEM : 0;
 }
 
-int json_to_pack(const char *text, size_t text_len, void **ret_data, size_t *ret_len,
-		 char problem[JSON_PROBLEM_MAX])
+static int to_pack(const char *text, size_t text_len, unsigned int depth, void **ret_data,
+		   size_t *ret_len, char problem[JSON_PROBLEM_MAX])
 {
 	struct reader reader = { .problem = problem };
 	msgpack_sbuffer buffer;
@@ -351,7 +351,7 @@ int json_to_pack(const char *text, size_t text_len, void **ret_data, size_t *ret
 
 	msgpack_sbuffer_init(&buffer);
 	msgpack_packer_init(&reader.pack, &buffer, msgpack_sbuffer_write);
-	r = pack_json(&reader, json, 1);
+	r = pack_json(&reader, json, depth);
 	json_decref(json);
 	if (r < 0) {
 		msgpack_sbuffer_destroy(&buffer);
@@ -360,4 +360,16 @@ int json_to_pack(const char *text, size_t text_len, void **ret_data, size_t *ret
 	*ret_len = buffer.size;
 	*ret_data = msgpack_sbuffer_release(&buffer);
 	return 0;
+}
+
+int json_to_pack(const char *text, size_t text_len, void **ret_data, size_t *ret_len,
+		 char problem[JSON_PROBLEM_MAX])
+{
+	return to_pack(text, text_len, 1, ret_data, ret_len, problem);
+}
+
+int json_around_to_pack(const char *text, size_t text_len, void **ret_data, size_t *ret_len,
+			char problem[JSON_PROBLEM_MAX])
+{
+	return to_pack(text, text_len, 0, ret_data, ret_len, problem);
 }

@@ -24,4 +24,8 @@
 int json_to_pack(const char *text, size_t text_len, void **ret_data, size_t *ret_len,
 		 char problem[JSON_PROBLEM_MAX]);
 
+/* The same for a document whose members may be as deep as values can be. */
+int json_around_to_pack(const char *text, size_t text_len, void **ret_data, size_t *ret_len,
+			char problem[JSON_PROBLEM_MAX]);
+
 #endif

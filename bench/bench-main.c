@@ -19,6 +19,7 @@ static const struct {
 } workloads[] = {
 	{ "fill", "grow a map from nothing, read all back, and say what it costs in memory", bench_fill },
 	{ "evict", "how often a cache has what is asked for, beside exact LRU and LFU", bench_evict },
+	{ "frames", "large values, written and read with a copy and in place", bench_frames },
 	{ "hamt", "the persistent trie by libhamt's protocol, beside GLib", bench_hamt },
 	{ "huge", "what making huge pages costs, and whom", bench_huge },
 	{ "read", "random keys of a full map, one by one and in batches", bench_read },
@@ -167,7 +168,7 @@ static error_t parse(int key, char *text, struct argp_state *state)
 		return 0;
 	case ARGP_KEY_END:
 		if (!arguments->workload)
-			argp_error(state, "which workload? There are: fill, evict, hamt, read");
+			argp_error(state, "which workload? There are: fill, evict, frames, hamt, read");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -191,6 +192,7 @@ int main(int argc, char **argv)
 		.doc = "Measure shmkv on this machine.\vWorkloads:\n  fill   grow a map from "
 		       "nothing, read all back, and say what it costs in memory\n"
 		       "  evict  how often a cache has what is asked for, beside exact LRU and LFU\n"
+		       "  frames large values, written and read with a copy and in place\n"
 		       "  hamt   the persistent trie by libhamt's protocol, from 1k keys on, beside GLib\n"
 		       "  read   random keys of a full map, one by one and in batches\n\nExit status: 0 "
 		       "measured, 1 something failed, 64 wrong usage.",
@@ -206,7 +208,7 @@ int main(int argc, char **argv)
 			return workloads[i].run(&arguments.options);
 		}
 	}
-	fprintf(stderr, "shmkv-bench: no workload '%s'; there are: fill, evict, hamt, read\n",
+	fprintf(stderr, "shmkv-bench: no workload '%s'; there are: fill, evict, frames, hamt, read\n",
 		arguments.workload);
 	return 64;
 }

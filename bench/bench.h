@@ -41,6 +41,7 @@ const char *bench_map_name(void);
 int bench_fill(const struct bench_options *options);
 int bench_hamt(const struct bench_options *options);
 int bench_evict(const struct bench_options *options);
+int bench_frames(const struct bench_options *options);
 int bench_huge(const struct bench_options *options);
 int bench_read(const struct bench_options *options);
 

@@ -43,7 +43,8 @@
  * nobody's to take, and whoever is about to settle it announces it in "new" or aux.
  *
  * What may run at the same time: everything. Nobody but recovery reads entries, and those who
- * count them for people.
+ * count them for people. A reader that is late may look at the block while the caller fills it,
+ * with plain stores; what it sees is not the caller's concern, and it finds the slot changed.
  *
  *  pair                                     what it carries
  *  [reserve.entry] -> [sweep.flight]        the entry before "new" is cleared; against: "new", then
@@ -70,6 +71,9 @@
  *                                                                            not that life
  *  in the settle: as in block.c                       ALLOC, RETIRED, FREE   likewise
  *  settled, entry stands (ABORT_SETTLED)              an entry               reaper: nothing
+ *
+ * Every interleaving of two threads that end drafts, a writer, reapers and a sweeper, deaths
+ * included: docs/models/draft.pml.
  *
  * Cost beside a put: two stores for the reservation, one compare-and-swap and one store for its
  * end. No byte of the payload is copied.

@@ -2,7 +2,7 @@
 /*
  * block: state words of records, intents, reapers, and contexts that are used again.
  *
- * Covers shm/block.c, the intents of shm/index.c, context ownership in shm/writer.c, and RP1,
+ * Covers shm/block.c, the intents of shm/index*.c, context ownership in shm/writer.c, and RP1,
  * RP2 and RP5 of shm/recover.c. One key in one slot; leaves, chunks and RULE H are in the other
  * models. A mortal process may die between any two shared accesses; so may a reaper.
  *

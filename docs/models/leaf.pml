@@ -2,7 +2,7 @@
 /*
  * leaf: one directory cell, leaves that are replaced by compaction, slots, records.
  *
- * Covers the writers, readers and helpers of shm/index.c and shm/leaf.c on one position of
+ * Covers the writers, readers and helpers of shm/index*.c and shm/leaf.c on one position of
  * the directory, with leaves and records recycled the instant they are free. Every process may
  * stop for ever between any two shared accesses: safety is checked in every prefix. With
  * MORTAL one process may die for good, and RP3 of shm/recover.c acts for it.

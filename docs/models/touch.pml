@@ -2,7 +2,7 @@
 /*
  * touch: a deadline changes where it stands, while others replace or remove the record.
  *
- * Covers shm/touch.c, and what expiry adds to shm/index.c. One key in one slot, which holds a
+ * Covers shm/touch.c, and what expiry adds to shm/index*.c. One key in one slot, which holds a
  * record whose deadline is 1 in the beginning; the clock goes from 0 to 2 at any moments.
  * Leaves, and RULE H, which keeps a block a block while it is announced, are in the other models.
  *

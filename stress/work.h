@@ -74,6 +74,7 @@ struct worker {
 	int poll_fd;       /* -1: none (yet) */
 	bool poll_refused; /* the system has none to give */
 	unsigned int mix_sum;
+	uint64_t ops_end; /* operations after which it leaves by itself */
 	bool failed;
 };
 

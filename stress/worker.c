@@ -83,6 +83,10 @@ int work_remove(struct worker *worker, const struct stress_key *key, bool take,
 	return shmkv_value_decode(reader->buf, len, ret_value);
 }
 
+/* One process of so many ends by itself after some operations, and another one comes. */
+#define LEAVERS 4u
+#define OPS_BEFORE_LEAVING 20000u
+
 /* ---- the load -------------------------------------------------------------------- */
 
 static enum stress_op draw_op(struct worker *worker)
@@ -172,10 +176,14 @@ static void *thread_main(void *arg)
 
 	if (!work_settle_predecessor(worker))
 		worker->failed = true;
-	while (!worker->failed && !ledger_stopping(worker->ledger))
+	while (!worker->failed && !ledger_stopping(worker->ledger) &&
+	       atomic_load_explicit(&worker->me->ops, memory_order_relaxed) < worker->ops_end)
 		step(worker);
-	work_views_end(worker);
-	work_reserve_end(worker);
+	/* What is still open ends with the handle, or with the process. */
+	if (stress_random_one_in(&worker->reader.random, 2)) {
+		work_views_end(worker);
+		work_reserve_end(worker);
+	}
 	work_wait_end(worker);
 	return NULL;
 }
@@ -247,6 +255,10 @@ static int worker_init(struct worker *worker, const struct worker_start *start, 
 	worker->writer = start->place * ledger->threads + thread;
 	worker->me = &ledger->writers[worker->writer];
 	worker->incarnation = atomic_load(&ledger->processes[start->place].incarnation);
+	worker->ops_end = UINT64_MAX;
+	if (stress_mix(start->seed) % LEAVERS == 0)
+		worker->ops_end = atomic_load(&worker->me->ops) +
+				  stress_mix(start->seed + 1) % OPS_BEFORE_LEAVING;
 	for (i = 0; i < STRESS_OPS_MIXED; i++)
 		worker->mix_sum += opts->mix[i];
 	worker->buf = malloc(PAYLOAD_ROOM + (opts->value_max > WORK_TIMED_VALUE ?
@@ -316,6 +328,10 @@ int worker_run(const struct worker_start *start)
 	if (fine)
 		fine = start->opts->history ? history_run(start, kv) : run_threads(start, kv);
 	atomic_store(&process->state, PROCESS_FINISHED);
-	shmkv_detach(kv);
+	/* Some just end, as programs do. To the others that is a death. */
+	if (stress_random_one_in(&random, 2))
+		shmkv_detach(kv);
+	else
+		atomic_fetch_add(&ledger->head->deaths, 1);
 	return fine ? 0 : 1;
 }

@@ -486,6 +486,32 @@ static int detach_with_drafts_op(struct shmkv **kv)
 	return r == -ENOSPC ? 0 : r;
 }
 
+static bool has_flagged;
+
+static void note_flag(enum skv_fault_point point)
+{
+	if (point == SKV_FAULT_WAIT_FLAGGED)
+		has_flagged = true;
+}
+
+/* As short as can be, but a wait: on a busy machine its deadline may be over before it begins. */
+static int wait_a_moment(struct shmkv *kv, const char *key, size_t len, uint64_t seen)
+{
+	uint64_t ms;
+	int r = -ETIMEDOUT;
+
+	has_flagged = false;
+	skv_fault_watch(note_flag);
+	for (ms = 1; r == -ETIMEDOUT && !has_flagged && ms < 10000; ms *= 4) {
+		if (key)
+			r = shmkv_wait(kv, key, len, seen, shmkv_deadline_in(ms), NULL);
+		else
+			r = shmkv_wait_any(kv, seen, shmkv_deadline_in(ms), NULL);
+	}
+	skv_fault_watch(NULL);
+	return r;
+}
+
 int sweep_run_op(struct sweep_world *w, struct shmkv **kv, const struct sweep_op *op,
 		 struct sweep_value value)
 {
@@ -553,10 +579,10 @@ int sweep_run_op(struct sweep_world *w, struct shmkv **kv, const struct sweep_op
 	case SWEEP_EXPIRE:
 		return shmkv_expire(*kv, 0, NULL);
 	case SWEEP_WAIT:
-		return shmkv_wait(*kv, key, len, w->token, shmkv_deadline_in(1), NULL);
+		return wait_a_moment(*kv, key, len, w->token);
 	case SWEEP_WAIT_ANY:
 		/* Whether something changed meanwhile does not matter: it comes back. */
-		r = shmkv_wait_any(*kv, w->token, shmkv_deadline_in(1), NULL);
+		r = wait_a_moment(*kv, NULL, 0, w->token);
 		return r == -ETIMEDOUT ? 0 : r;
 	case SWEEP_POLL:
 		r = shmkv_poll_open(*kv, &fd);

@@ -911,6 +911,7 @@ static void nothing_is_violated_while_others_write_stop_and_die(void)
 
 #define STEPPED_WALKS 40u
 #define STEPS_BETWEEN 40u
+#define REFUSED 77
 
 static void alarm_is_false(const char *text, void *arg)
 {
@@ -943,7 +944,9 @@ static void walk_and_be_traced(void *arg)
 	struct shmkv_audit audit = { .size = sizeof(audit) };
 	struct shmkv *kv = skv_segment_attach(&stepped->s, SHMKV_READ_ONLY);
 
-	CHECK_EQ(ptrace(PTRACE_TRACEME, 0, NULL, NULL), 0);
+	/* Emulators and some containers have no tracing. */
+	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
+		_exit(REFUSED);
 	shmkv_verify(kv, &watch, &audit);
 	raise(SIGSTOP);
 	CHECK(stopped);
@@ -978,6 +981,10 @@ static void spans_that_come_and_go_raise_no_alarm(void)
 	for (walk = 0; walk < STEPPED_WALKS; walk++) {
 		pid = skv_fork(walk_and_be_traced, &stepped);
 		CHECK_EQ(waitpid(pid, &status, 0), pid);
+		if (WIFEXITED(status) && WEXITSTATUS(status) == REFUSED) {
+			skv_segment_end(&stepped.s);
+			skv_test_skip("processes cannot be traced here");
+		}
 		CHECK(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
 		do {
 			if (skv_random(&seed) % STEPS_BETWEEN == 0)

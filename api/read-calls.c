@@ -2,6 +2,7 @@
 /* read-calls: the public calls that read one key, and count. */
 #include "api/handle.h"
 #include "api/packed.h"
+#include "base/copy.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -98,8 +99,10 @@ static int peek_get(void *arg, const uint8_t *value, size_t len, uint64_t token)
 	ret->len = len - off;
 	if (ret->len > peek->cap)
 		return -ENOBUFS;
-	if (ret->len > 0)
-		ret->data = memcpy(peek->buf, value + off, ret->len);
+	if (ret->len > 0) {
+		skv_copy(peek->buf, value + off, ret->len);
+		ret->data = peek->buf;
+	}
 	if (peek->ret_token)
 		*peek->ret_token = token;
 	return 0;

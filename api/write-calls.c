@@ -5,9 +5,10 @@
 
 /* ---- whole values ---------------------------------------------------------------- */
 
-static int store(struct shmkv *kv, const void *key, size_t key_len, enum skv_write_mode mode,
-		 uint64_t token, const struct shmkv_value *value, uint64_t ttl_ms,
-		 uint64_t *ret_token)
+/* In line for put only, which is called far more often than the rest. */
+static inline __attribute__((always_inline)) int
+store_inline(struct shmkv *kv, const void *key, size_t key_len, enum skv_write_mode mode,
+	     uint64_t token, const struct shmkv_value *value, uint64_t ttl_ms, uint64_t *ret_token)
 {
 	struct skv_key k;
 	struct skv_bytes bytes;
@@ -20,7 +21,7 @@ static int store(struct shmkv *kv, const void *key, size_t key_len, enum skv_wri
 	r = skv_handle_key(key, key_len, &k);
 	if (r < 0)
 		return r;
-	r = skv_packed_from_value(value, &bytes);
+	r = skv_packed_make(value, &bytes);
 	if (r < 0)
 		return r;
 	r = skv_ttl_check(kv->engine, ttl_ms);
@@ -37,10 +38,17 @@ static int store(struct shmkv *kv, const void *key, size_t key_len, enum skv_wri
 	return 0;
 }
 
+static int store(struct shmkv *kv, const void *key, size_t key_len, enum skv_write_mode mode,
+		 uint64_t token, const struct shmkv_value *value, uint64_t ttl_ms,
+		 uint64_t *ret_token)
+{
+	return store_inline(kv, key, key_len, mode, token, value, ttl_ms, ret_token);
+}
+
 int shmkv_put(struct shmkv *kv, const void *key, size_t key_len, struct shmkv_value value,
 	      uint64_t *ret_token)
 {
-	return store(kv, key, key_len, SKV_WRITE_PUT, 0, &value, SHMKV_TTL_DEFAULT, ret_token);
+	return store_inline(kv, key, key_len, SKV_WRITE_PUT, 0, &value, SHMKV_TTL_DEFAULT, ret_token);
 }
 
 int shmkv_add(struct shmkv *kv, const void *key, size_t key_len, struct shmkv_value value,

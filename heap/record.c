@@ -3,15 +3,21 @@
 
 #include <errno.h>
 
-int skv_record_new(struct skv_heap *heap, const struct skv_key *key, uint64_t hash,
-		   uint64_t value_len, struct skv_record **ret_record)
+static bool is_too_long(const struct skv_heap *heap, uint64_t bytes, uint64_t value_len)
+{
+	return value_len > UINT32_MAX || bytes > heap->max_bytes ||
+	       skv_pool_block_bytes(bytes) > heap->max_bytes;
+}
+
+static inline int record_new(struct skv_heap *heap, const struct skv_key *key, uint64_t hash,
+			     uint64_t value_len, struct skv_record **ret_record)
 {
 	uint64_t bytes = sizeof(struct skv_record) - heap->record_skip + key->len + value_len;
 	struct skv_record *record;
 	uint8_t *block;
 
-	if (value_len > UINT32_MAX || bytes > heap->max_bytes ||
-	    skv_pool_block_bytes(bytes) > heap->max_bytes)
+	/* A map has room for any small block. */
+	if (bytes > SKV_POOL_SMALL_MAX && is_too_long(heap, bytes, value_len))
 		return -EFBIG;
 	block = skv_pool_alloc(&heap->pool, bytes);
 	if (!block)
@@ -23,24 +29,26 @@ int skv_record_new(struct skv_heap *heap, const struct skv_key *key, uint64_t ha
 	record->value_len = (uint32_t)value_len;
 	record->key_len_less_1 = (uint16_t)(key->len - 1);
 	record->flags = 0;
-	memcpy(record->bytes, key->data, key->len);
+	skv_copy(record->bytes, key->data, key->len);
 	*ret_record = record;
 	return 0;
+}
+
+int skv_record_new(struct skv_heap *heap, const struct skv_key *key, uint64_t hash,
+		   uint64_t value_len, struct skv_record **ret_record)
+{
+	return record_new(heap, key, hash, value_len, ret_record);
 }
 
 int skv_record_from_bytes(struct skv_heap *heap, const struct skv_key *key, uint64_t hash,
 			  const struct skv_bytes *value, struct skv_record **ret_record)
 {
-	uint8_t *to;
 	int r;
 
-	r = skv_record_new(heap, key, hash, (uint64_t)value->head_len + value->len, ret_record);
+	r = record_new(heap, key, hash, (uint64_t)value->head_len + value->len, ret_record);
 	if (r < 0)
 		return r;
-	to = (*ret_record)->bytes + key->len;
-	memcpy(to, value->head, value->head_len);
-	if (value->len > 0)
-		memcpy(to + value->head_len, value->data, value->len);
+	skv_record_write(*ret_record, key->len, value);
 	return 0;
 }
 

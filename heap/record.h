@@ -14,6 +14,7 @@
  * inside a read section may read it, and small ones lie in one or two cache lines.
  */
 
+#include "base/copy.h"
 #include "heap/heap.h"
 
 #include <string.h>
@@ -104,6 +105,23 @@ static inline bool skv_record_has_key(const struct skv_record *record, const str
 {
 	return skv_record_key_len(record) == key->len &&
 	       skv_bytes_equal(record->bytes, key->data, key->len);
+}
+
+/* The value's bytes into a record that no reader has seen, or that nobody reads. */
+static inline void skv_record_write(struct skv_record *record, size_t key_len,
+				    const struct skv_bytes *value)
+{
+	uint8_t *to = record->bytes + key_len;
+
+	if (value->head_len <= 2) {
+		if (value->head_len > 0)
+			to[0] = value->head[0];
+		if (value->head_len > 1)
+			to[1] = value->head[1];
+	} else {
+		memcpy(to, value->head, value->head_len);
+	}
+	skv_copy(to + value->head_len, value->data, value->len);
 }
 
 /*

@@ -24,6 +24,21 @@
 #define UNPOISON(p, n) ((void)(p), (void)(n))
 #endif
 
+/* So much of the nursery is given to a class at once, when it is not less than two blocks. */
+#define NURSED_BYTES ((size_t)192)
+
+/* From so many on, tables are mapped and not taken from malloc. */
+#define MAPPED_BYTES ((size_t)128 << 10)
+
+/* So much of a span is asked for at once when it is used for the first time. */
+#define POPULATE_BYTES ((size_t)64 << 10)
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+_Static_assert(SKV_POOL_SPAN_MIN % POPULATE_BYTES == 0, "a span is a number of such stretches");
+
 struct skv_pool_chunk {
 	struct skv_pool_span *span;
 	struct skv_pool_chunk *next_idle; /* of its span, while no class has it */
@@ -138,16 +153,40 @@ static size_t whole_pages(size_t bytes)
 	return (bytes + page - 1) & ~(page - 1);
 }
 
+/*
+ * Have pages given at once that are about to be touched one by one: a page fault each would cost
+ * three times as much. Where the kernel cannot (before 5.14), they come one by one.
+ */
+static void populate(void *memory, size_t bytes)
+{
+	madvise(memory, bytes, MADV_POPULATE_WRITE);
+}
+
+/* Zeros from the system. */
+static void *map_zeroed(size_t bytes)
+{
+	void *memory;
+
+	if (bytes >= HUGE_PAGE_BYTES) {
+		memory = map_aligned(whole_pages(bytes), HUGE_PAGE_BYTES);
+		if (memory)
+			madvise(memory, whole_pages(bytes), MADV_HUGEPAGE);
+		return memory;
+	}
+	memory = map_aligned(whole_pages(bytes), SKV_POOL_CHUNK_BYTES);
+	if (memory)
+		populate(memory, whole_pages(bytes));
+	return memory;
+}
+
 void *skv_pool_zeroed(struct skv_pool *pool, size_t bytes)
 {
 	void *memory;
 
 	if (skv_pool_charge(pool, bytes) < 0)
 		return NULL;
-	if (bytes >= HUGE_PAGE_BYTES) {
-		memory = map_aligned(whole_pages(bytes), HUGE_PAGE_BYTES);
-		if (memory)
-			madvise(memory, whole_pages(bytes), MADV_HUGEPAGE);
+	if (bytes >= MAPPED_BYTES) {
+		memory = map_zeroed(bytes);
 	} else {
 		memory = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
 		if (memory)
@@ -164,7 +203,7 @@ void skv_pool_zeroed_free(struct skv_pool *pool, void *memory, size_t bytes)
 {
 	if (!memory)
 		return;
-	if (bytes >= HUGE_PAGE_BYTES)
+	if (bytes >= MAPPED_BYTES)
 		munmap(memory, whole_pages(bytes));
 	else
 		free(memory);
@@ -271,6 +310,16 @@ static uint32_t chunk_cut(const struct skv_pool *pool, const struct skv_pool_chu
 	return chunk_cap(chunk->class);
 }
 
+/* A chunk of which no byte was ever used. */
+static struct skv_pool_chunk *chunk_touch(struct skv_pool_span *span)
+{
+	size_t at = span->n_touched++ * SKV_POOL_CHUNK_BYTES;
+
+	if (at % POPULATE_BYTES == 0)
+		populate(span->memory + at, POPULATE_BYTES);
+	return (void *)(span->memory + at);
+}
+
 /* Give a class another chunk to cut blocks from. Only when it has none left. */
 static bool chunk_take(struct skv_pool *pool, unsigned int number)
 {
@@ -286,7 +335,7 @@ static bool chunk_take(struct skv_pool *pool, unsigned int number)
 	if (chunk)
 		span->idle = chunk->next_idle;
 	else
-		chunk = (void *)(span->memory + span->n_touched++ * SKV_POOL_CHUNK_BYTES);
+		chunk = chunk_touch(span);
 	if (++span->n_used * SKV_POOL_CHUNK_BYTES == span->bytes) {
 		span_unlink(&pool->spans, span);
 		span_push(&pool->full_spans, span);
@@ -428,30 +477,42 @@ static void large_free(struct skv_pool *pool, void *block)
 
 /* ---- blocks ---------------------------------------------------------------------- */
 
-/* The next stretch of the nursery, or NULL when that has come to its end. */
-static void *nurse(struct skv_pool *pool, struct skv_pool_class *class, size_t bytes)
+/* Give a class, which has no block left, a few from the nursery. False if that is at its end. */
+static bool nurse(struct skv_pool *pool, struct skv_pool_class *class, size_t block_bytes)
 {
 	const size_t page = 4096;
-	uint8_t *block;
+	size_t bytes = block_bytes;
 
 	if (!pool->nursery) {
 		pool->nursery = aligned_alloc(64, SKV_POOL_NURSERY_BYTES);
 		if (!pool->nursery)
-			return NULL;
+			return false;
 		POISON(pool->nursery, SKV_POOL_NURSERY_BYTES);
 	}
+	if (NURSED_BYTES >= 2 * bytes)
+		bytes *= NURSED_BYTES / bytes;
 	if (bytes > SKV_POOL_NURSERY_BYTES - pool->nursery_at)
-		return NULL;
+		return false;
 	if (pool->nursery_at + bytes > pool->nursery_charged) {
 		if (skv_pool_charge(pool, page) < 0)
-			return NULL;
+			return false;
 		pool->nursery_charged += page;
 		pool->chunk_bytes += page;
 	}
-	block = pool->nursery + pool->nursery_at;
+	class->fresh = pool->nursery + pool->nursery_at;
+	class->fresh_end = class->fresh + bytes;
+	class->n_nursed += bytes / block_bytes;
 	pool->nursery_at += bytes;
+	return true;
+}
+
+/* The next block of the newest chunk; there is one. */
+static inline void *take_fresh(struct skv_pool *pool, struct skv_pool_class *class, size_t bytes)
+{
+	uint8_t *block = class->fresh;
+
 	UNPOISON(block, bytes);
-	class->n_nursed++;
+	class->fresh = block + bytes;
 	class->n_used++;
 	pool->n_blocks++;
 	return block;
@@ -459,31 +520,17 @@ static void *nurse(struct skv_pool *pool, struct skv_pool_class *class, size_t b
 
 static __attribute__((noinline)) void *alloc_slow(struct skv_pool *pool, unsigned int number)
 {
-	struct skv_pool_class *class = &pool->classes[number];
-	uint8_t *block = class->fresh;
 	size_t bytes = class_bytes(number);
-	void *nursed;
 
-	if (pool->nursery_at < SKV_POOL_NURSERY_BYTES) {
-		nursed = nurse(pool, class, bytes);
-		if (nursed)
-			return nursed;
+	if (pool->nursery_at < SKV_POOL_NURSERY_BYTES && nurse(pool, &pool->classes[number], bytes))
+		return take_fresh(pool, &pool->classes[number], bytes);
+	if (skv_pool_charge(pool, SKV_POOL_CHUNK_BYTES) < 0)
+		return NULL;
+	if (!chunk_take(pool, number)) {
+		skv_pool_discharge(pool, SKV_POOL_CHUNK_BYTES);
+		return NULL;
 	}
-
-	if (block == class->fresh_end) {
-		if (skv_pool_charge(pool, SKV_POOL_CHUNK_BYTES) < 0)
-			return NULL;
-		if (!chunk_take(pool, number)) {
-			skv_pool_discharge(pool, SKV_POOL_CHUNK_BYTES);
-			return NULL;
-		}
-		block = class->fresh;
-	}
-	UNPOISON(block, bytes);
-	class->fresh = block + bytes;
-	class->n_used++;
-	pool->n_blocks++;
-	return block;
+	return take_fresh(pool, &pool->classes[number], bytes);
 }
 
 void *skv_pool_alloc(struct skv_pool *pool, size_t size)
@@ -497,6 +544,8 @@ void *skv_pool_alloc(struct skv_pool *pool, size_t size)
 	number = class_of(size);
 	class = &pool->classes[number];
 	block = class->free;
+	if (!block && class->fresh != class->fresh_end)
+		return take_fresh(pool, class, class_bytes(number));
 	if (!block)
 		return alloc_slow(pool, number);
 	UNPOISON(block, class_bytes(number));
@@ -624,6 +673,16 @@ static uint64_t count_free(const struct skv_pool_class *class)
 	return n;
 }
 
+/* How many blocks of the nursery a class has ever used. */
+static uint64_t nursed_cut(const struct skv_pool *pool, unsigned int number)
+{
+	const struct skv_pool_class *class = &pool->classes[number];
+
+	if (!is_nursed(pool, class->fresh))
+		return class->n_nursed;
+	return class->n_nursed - (uint64_t)(class->fresh_end - class->fresh) / class_bytes(number);
+}
+
 uint64_t skv_pool_check(const struct skv_pool *pool, void (*fn)(const char *violation, void *arg),
 			void *arg, uint64_t *ret_used)
 {
@@ -641,7 +700,7 @@ uint64_t skv_pool_check(const struct skv_pool *pool, void (*fn)(const char *viol
 	for (i = 0; i < SKV_POOL_CLASSES; i++) {
 		n_free = count_free(&pool->classes[i]);
 		if (n_chunks[i] != pool->classes[i].n_chunks ||
-		    n_cut[i] + pool->classes[i].n_nursed != pool->classes[i].n_used + n_free)
+		    n_cut[i] + nursed_cut(pool, i) != pool->classes[i].n_used + n_free)
 			violated(&check, "the blocks of a class do not add up");
 		n_blocks += pool->classes[i].n_used;
 		all_chunks += n_chunks[i];

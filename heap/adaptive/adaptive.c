@@ -55,8 +55,16 @@
 
 /* A fresh table is at most so full: room for half as many again before the next move. */
 #define FRESH_LOAD 0.6
+/* So full is one that follows chaining: it would not have to grow soon, and keys lie near home. */
+#define AFTER_CHAIN_LOAD 0.4
 /* A full table of which less than this is alive is compacted instead of enlarged. */
 #define COMPACT_BELOW 0.7
+
+/* A table of which only one part in so many is alive is compacted into a smaller one. */
+#define NEARLY_EMPTY 8u
+
+/* Slots. A smaller table grows to eight times its size: its entries move a third as often. */
+#define SMALL 4096u
 
 /* Writes until memory for a table is asked for again. */
 #define PATIENCE 256u
@@ -94,7 +102,7 @@ static void note(struct skv_adaptive *map, struct skv_adaptive_events *events, u
 }
 
 /* Without the lock: the caller's function may do with the map what it likes. */
-static void tell(struct skv_adaptive *map, const struct skv_adaptive_events *events)
+static inline void tell(struct skv_adaptive *map, const struct skv_adaptive_events *events)
 {
 	unsigned int i;
 
@@ -243,7 +251,7 @@ struct place {
 	struct skv_chain_place chain;
 };
 
-static void place_search(struct skv_table *table, const struct skv_key *key, uint64_t hash,
+static inline void place_search(struct skv_table *table, const struct skv_key *key, uint64_t hash,
 			 struct place *ret_place)
 {
 	ret_place->table = table;
@@ -257,7 +265,7 @@ static void place_search(struct skv_table *table, const struct skv_key *key, uin
 }
 
 /* The key's, or the one in the last table where it would go. */
-static void place_find(struct skv_adaptive *map, const struct skv_key *key, uint64_t hash,
+static inline void place_find(struct skv_adaptive *map, const struct skv_key *key, uint64_t hash,
 		       struct place *ret_place)
 {
 	struct skv_table *table = map->first;
@@ -280,7 +288,7 @@ static void place_absent(struct skv_adaptive *map, uint64_t hash, struct place *
 		skv_chain_search_absent(chain_of(map->last), hash, &ret_place->chain);
 }
 
-static struct skv_record *place_record(const struct place *place)
+static inline struct skv_record *place_record(const struct place *place)
 {
 	if (!place->found)
 		return NULL;
@@ -289,7 +297,7 @@ static struct skv_record *place_record(const struct place *place)
 	return skv_word_record(*place->chain.word);
 }
 
-static int place_insert(struct skv_adaptive *map, const struct place *place, uint64_t hash,
+static inline int place_insert(struct skv_adaptive *map, const struct place *place, uint64_t hash,
 			struct skv_record *record)
 {
 	if (place->table->kind == SKV_TABLE_ROBIN)
@@ -315,7 +323,7 @@ static void place_remove(struct skv_adaptive *map, const struct place *place)
 
 /* ---- inserting ------------------------------------------------------------------- */
 
-static bool is_last_full(const struct skv_adaptive *map)
+static inline bool is_last_full(const struct skv_adaptive *map)
 {
 	struct skv_table *last = map->last;
 
@@ -338,7 +346,10 @@ static int enlarge(struct skv_adaptive *map, struct skv_adaptive_events *events)
 	if ((double)map->heap.count < (double)last->live_max * COMPACT_BELOW &&
 	    robin_of(last)->tombstones > 0)
 		return extend(map, SKV_TABLE_ROBIN, capacity, SHMKV_EVENT_COMPACTION, events);
-	capacity += map->opts.mode == SHMKV_MODE_MEMORY_TIGHT ? capacity / 4 + 8 : capacity;
+	if (map->opts.mode == SHMKV_MODE_MEMORY_TIGHT)
+		capacity += capacity / 4 + 8;
+	else
+		capacity *= capacity < SMALL ? 8 : 2;
 	return extend(map, SKV_TABLE_ROBIN, capacity, SHMKV_EVENT_RESIZE, events);
 }
 
@@ -356,21 +367,29 @@ static int enlarge_crowded(struct skv_adaptive *map, struct skv_adaptive_events 
 		      SHMKV_EVENT_MIGRATION, events);
 }
 
-/* Into the last table, or into one that it takes for that. @place is known to be free. */
-static int insert(struct skv_adaptive *map, struct place *place, uint64_t hash,
-		  struct skv_record *record, struct skv_adaptive_events *events)
+static __attribute__((noinline)) int insert_crowded(struct skv_adaptive *map, struct place *place,
+						    uint64_t hash, struct skv_record *record,
+						    struct skv_adaptive_events *events)
 {
 	int r;
 
-	for (;;) {
-		r = place_insert(map, place, hash, record);
-		if (r != -EXFULL)
-			return r;
+	do {
 		r = enlarge_crowded(map, events);
 		if (r < 0)
 			return r;
 		place_absent(map, hash, place);
-	}
+		r = place_insert(map, place, hash, record);
+	} while (r == -EXFULL);
+	return r;
+}
+
+/* Into the last table, or into one that it takes for that. @place is known to be free. */
+static inline int insert(struct skv_adaptive *map, struct place *place, uint64_t hash,
+			 struct skv_record *record, struct skv_adaptive_events *events)
+{
+	int r = place_insert(map, place, hash, record);
+
+	return r == -EXFULL ? insert_crowded(map, place, hash, record, events) : r;
 }
 
 /* ---- moving ---------------------------------------------------------------------- */
@@ -428,25 +447,49 @@ static bool is_crowded(const struct skv_adaptive *map)
 	return robin->away_sum * 16 > robin->table.live * map->probe_max_16;
 }
 
-/* Is the one table there is still the right one? Nothing here takes longer in a larger map. */
-static void health(struct skv_adaptive *map, struct skv_adaptive_events *events)
+/*
+ * Without its tombstones the table may be as large as it is, and need not grow again soon; but
+ * one that is nearly empty is given up for a smaller one.
+ */
+static uint64_t compacted_capacity(const struct skv_adaptive *map)
+{
+	uint64_t capacity = ((const struct skv_robin *)map->last)->capacity, n = map->heap.count;
+
+	if (map->opts.mode != SHMKV_MODE_MEMORY_TIGHT && n >= capacity / NEARLY_EMPTY)
+		return capacity;
+	return robin_capacity_for(map, n, FRESH_LOAD);
+}
+
+/* Is the last table still the right one? Nothing here takes longer in a larger map. */
+static inline bool is_healthy(const struct skv_adaptive *map)
+{
+	const struct skv_table *last = map->last;
+
+	if (last->kind == SKV_TABLE_CHAIN)
+		return map->opts.mode != SHMKV_MODE_ADAPTIVE ||
+		       (last->live <= last->live_max &&
+			((const struct skv_chain *)last)->longest <= map->opts.max_group_len);
+	return ((const struct skv_robin *)last)->tombstones < map->tombstones_max &&
+	       (map->opts.mode != SHMKV_MODE_ADAPTIVE || !is_crowded(map));
+}
+
+/* What is to be done about it. */
+static void heal(struct skv_adaptive *map, struct skv_adaptive_events *events)
 {
 	struct skv_table *last = map->last;
 	bool is_adaptive = map->opts.mode == SHMKV_MODE_ADAPTIVE;
 	uint64_t n = map->heap.count;
 
 	if (last->kind == SKV_TABLE_CHAIN) {
-		if (is_adaptive && (last->live > last->live_max ||
-				    chain_of(last)->longest > map->opts.max_group_len))
-			extend(map, SKV_TABLE_ROBIN, robin_capacity_for(map, n, FRESH_LOAD),
+		if (is_adaptive)
+			extend(map, SKV_TABLE_ROBIN, robin_capacity_for(map, n, AFTER_CHAIN_LOAD),
 			       SHMKV_EVENT_MIGRATION, events);
 	} else if (is_adaptive && is_crowded(map)) {
 		/* Half of what chaining allows, so that it does not go back at once. */
 		extend(map, SKV_TABLE_CHAIN, buckets_for(map, n, map->opts.max_lf_chaining / 2),
 		       SHMKV_EVENT_MIGRATION, events);
-	} else if (robin_of(last)->tombstones >= map->tombstones_max) {
-		extend(map, SKV_TABLE_ROBIN, robin_capacity_for(map, n, FRESH_LOAD),
-		       SHMKV_EVENT_COMPACTION, events);
+	} else {
+		extend(map, SKV_TABLE_ROBIN, compacted_capacity(map), SHMKV_EVENT_COMPACTION, events);
 	}
 }
 
@@ -460,36 +503,41 @@ static void compact_by_clock(struct skv_adaptive *map, struct skv_adaptive_event
 		return;
 	map->compacted_at_ms = now_ms;
 	if (map->n_tables == 1 && last->kind == SKV_TABLE_ROBIN && robin_of(last)->tombstones > 0)
-		extend(map, SKV_TABLE_ROBIN, robin_capacity_for(map, map->heap.count, FRESH_LOAD),
-		       SHMKV_EVENT_COMPACTION, events);
+		extend(map, SKV_TABLE_ROBIN, compacted_capacity(map), SHMKV_EVENT_COMPACTION, events);
 }
 
-/* After each write, under the lock: a bounded piece of work. */
-static void maintain(struct skv_adaptive *map, struct skv_adaptive_events *events)
+static __attribute__((noinline)) void maintain_now(struct skv_adaptive *map,
+						   struct skv_adaptive_events *events)
 {
-	if (map->first != map->last) {
+	if (map->first != map->last)
 		/* What cannot move now moves later. */
 		(void)step(map, map->opts.incremental_batch, events);
-	} else if (map->patience > 0) {
+	else if (map->patience > 0)
 		map->patience--;
-	} else {
-		health(map, events);
-	}
+	else if (!is_healthy(map))
+		heal(map, events);
 	if (map->opts.compact_interval_ms > 0 && (++map->n_writes & 255) == 0)
 		compact_by_clock(map, events);
-	if (!map->is_large && map->heap.count >= map->opts.large_map_warn_threshold) {
-		map->is_large = true;
+	if (map->heap.count >= map->large_from) {
+		map->large_from = UINT64_MAX;
 		note(map, events, SHMKV_EVENT_LARGE, true, backend_of(map->last),
 		     backend_of(map->last));
 	}
 }
 
-/* Before a new key: see that the last table has room. */
-static void make_room(struct skv_adaptive *map, uint64_t hash, struct place *place,
-		      struct skv_adaptive_events *events)
+/* After each write, under the lock: a bounded piece of work, and mostly none. */
+static inline void maintain(struct skv_adaptive *map, struct skv_adaptive_events *events)
 {
-	if (!is_last_full(map))
-		return;
+	if (map->first != map->last || !is_healthy(map) || map->heap.count >= map->large_from ||
+	    map->opts.compact_interval_ms > 0)
+		maintain_now(map, events);
+}
+
+/* Before a new key when the last table is full. */
+static __attribute__((noinline)) void make_room(struct skv_adaptive *map, uint64_t hash,
+						struct place *place,
+						struct skv_adaptive_events *events)
+{
 	if (map->patience > 0) {
 		map->patience--;
 		return;
@@ -508,27 +556,24 @@ static void make_room(struct skv_adaptive *map, uint64_t hash, struct place *pla
  * A new value in the old one's memory: only while no other thread exists that could read it,
  * and no more than one block can tell the difference.
  */
-static bool overwrite(struct skv_adaptive *map, struct skv_record *record,
+static inline bool overwrite(struct skv_adaptive *map, struct skv_record *record,
 		      const struct skv_bytes *value)
 {
 	size_t now = skv_record_asked(&map->heap, record);
 	uint64_t then = now - record->value_len + value->head_len + value->len;
-	uint8_t *to;
 
-	if (!skv_rcu_is_alone() || then > SKV_POOL_SMALL_MAX || now > SKV_POOL_SMALL_MAX ||
-	    skv_pool_block_bytes(now) != skv_pool_block_bytes(then))
+	if (!skv_rcu_is_alone() || then > SKV_POOL_SMALL_MAX || now > SKV_POOL_SMALL_MAX)
 		return false;
-	to = record->bytes + skv_record_key_len(record);
-	memcpy(to, value->head, value->head_len);
-	if (value->len > 0)
-		memcpy(to + value->head_len, value->data, value->len);
+	if (now != then && skv_pool_block_bytes(now) != skv_pool_block_bytes(then))
+		return false;
+	skv_record_write(record, skv_record_key_len(record), value);
 	record->value_len = (uint32_t)(value->head_len + value->len);
 	record->token = skv_heap_next_token(&map->heap);
 	return true;
 }
 
 /* Publish a record whose key is at @place, or absent. Takes the record over, or frees it. */
-static int publish(struct skv_adaptive *map, struct place *place, uint64_t hash,
+static inline int publish(struct skv_adaptive *map, struct place *place, uint64_t hash,
 		   struct skv_record *record, struct skv_adaptive_events *events)
 {
 	struct skv_record *old = place_record(place);
@@ -540,7 +585,8 @@ static int publish(struct skv_adaptive *map, struct place *place, uint64_t hash,
 		skv_heap_bump(&map->heap.updates, 1);
 		return 0;
 	}
-	make_room(map, hash, place, events);
+	if (is_last_full(map))
+		make_room(map, hash, place, events);
 	r = insert(map, place, hash, record, events);
 	if (r < 0) {
 		skv_record_free(&map->heap, record);
@@ -551,6 +597,40 @@ static int publish(struct skv_adaptive *map, struct place *place, uint64_t hash,
 	return 0;
 }
 
+/*
+ * What nearly all puts are, without a turn: into a Robin Hood table, the only one there is and
+ * not full, near the key's home. False: nothing has changed, go the long way.
+ */
+static inline bool put_near(struct skv_adaptive *map, const struct skv_key *key, uint64_t hash,
+			    const struct skv_bytes *value, uint64_t *ret_token)
+{
+	struct skv_robin *robin = robin_of(map->last);
+	struct skv_robin_place place;
+	struct skv_record *record;
+
+	if (map->first != map->last || map->last->kind != SKV_TABLE_ROBIN ||
+	    !skv_robin_search_near(robin, key, hash, &place))
+		return false;
+	if (place.found) {
+		record = skv_word_record(*place.slot);
+		if (!overwrite(map, record, value))
+			return false;
+		skv_heap_bump(&map->heap.updates, 1);
+		*ret_token = record->token;
+		return true;
+	}
+	if (is_last_full(map) || skv_record_from_bytes(&map->heap, key, hash, value, &record) < 0)
+		return false;
+	*ret_token = record->token;
+	if (skv_robin_insert(robin, &place, hash, record) < 0) {
+		skv_record_free(&map->heap, record);
+		return false;
+	}
+	skv_heap_bump(&map->heap.inserts, 1);
+	skv_heap_bump(&map->heap.count, 1);
+	return true;
+}
+
 static int write_locked(struct skv_adaptive *map, const struct skv_key *key, uint64_t hash,
 			enum skv_write_mode mode, uint64_t token, const struct skv_bytes *value,
 			uint64_t *ret_token, struct skv_adaptive_events *events)
@@ -559,6 +639,10 @@ static int write_locked(struct skv_adaptive *map, const struct skv_key *key, uin
 	struct place place;
 	int r;
 
+	if (mode == SKV_WRITE_PUT && put_near(map, key, hash, value, ret_token)) {
+		maintain(map, events);
+		return 0;
+	}
 	place_find(map, key, hash, &place);
 	old = place_record(&place);
 	r = skv_heap_write_allowed(old != NULL, old ? old->token : 0, mode, token);
@@ -737,6 +821,7 @@ static int adaptive_create(const char *name, const struct shmkv_options *opts, v
 	if (map->opts.mode == SHMKV_MODE_MEMORY_TIGHT)
 		skv_record_leave_out_hash(&map->heap);
 	map->probe_max_16 = (uint64_t)(map->opts.max_avg_probe_robinhood * 16 + 0.5);
+	map->large_from = map->opts.large_map_warn_threshold;
 	map->compacted_at_ms = skv_clock_coarse_ms();
 	table = first_table(map, opts->capacity);
 	if (!table) {
@@ -823,7 +908,7 @@ static int adaptive_write(void *arg, const struct skv_key *key, enum skv_write_m
 		locked = skv_heap_lock(&map->heap);
 		r = write_locked(map, key, hash, mode, token, value, ret_token, &events);
 		skv_heap_unlock(&map->heap, locked);
-	} while (skv_heap_again(&map->heap, r, &again));
+	} while (r < 0 && skv_heap_again(&map->heap, r, &again));
 	tell(map, &events);
 	return r;
 }
@@ -842,7 +927,7 @@ static int adaptive_update(void *arg, const struct skv_key *key, skv_splice_fn *
 		locked = skv_heap_lock(&map->heap);
 		r = update_locked(map, key, hash, fn, fn_arg, ret_token, &events);
 		skv_heap_unlock(&map->heap, locked);
-	} while (skv_heap_again(&map->heap, r, &again));
+	} while (r < 0 && skv_heap_again(&map->heap, r, &again));
 	tell(map, &events);
 	return r;
 }
@@ -909,7 +994,7 @@ static int adaptive_compact(void *arg)
 		locked = skv_heap_lock(&map->heap);
 		r = compact_locked(map, &events);
 		skv_heap_unlock(&map->heap, locked);
-	} while (skv_heap_again(&map->heap, r, &again));
+	} while (r < 0 && skv_heap_again(&map->heap, r, &again));
 	skv_heap_reclaim(&map->heap);
 	tell(map, &events);
 	return r;

@@ -34,7 +34,7 @@ struct skv_adaptive {
 	uint64_t tombstones_max;
 	uint64_t compacted_at_ms;
 	uint32_t n_writes;
-	bool is_large; /* has been told */
+	uint64_t large_from; /* entries with which it is told to be large; once */
 	uint64_t migrations, compactions, resizes, moved;
 };
 

@@ -42,17 +42,6 @@
 /* A group's first block has room for this many, a later one for twice as many and one more. */
 #define GROUP_FIRST 3u
 
-static uint64_t word_of(uint64_t hash, const struct skv_record *record)
-{
-	return skv_chain_tag(hash) << 48 | (uint64_t)(uintptr_t)record;
-}
-
-/* [heap.publish] release, pairs with [heap.follow]. */
-static void store(uint64_t *slot, uint64_t word)
-{
-	__atomic_store_n(slot, word, __ATOMIC_RELEASE);
-}
-
 static size_t group_bytes(uint32_t cap)
 {
 	return sizeof(struct skv_group) + cap * sizeof(uint64_t);
@@ -65,8 +54,7 @@ static uint32_t len_counted(uint32_t len)
 	return len < SKV_CHAIN_LEN_MAX ? len : SKV_CHAIN_LEN_MAX;
 }
 
-/* A group went from one length to the next: O(1), but for the way down from a long one. */
-static void count_len(struct skv_chain *chain, uint32_t from, uint32_t to)
+void skv_chain_count_long(struct skv_chain *chain, uint32_t from, uint32_t to)
 {
 	from = len_counted(from);
 	to = len_counted(to);
@@ -132,39 +120,17 @@ static void group_retire(struct skv_heap *heap, struct skv_chain *chain, struct 
 
 /* ---- finding --------------------------------------------------------------------- */
 
-static bool word_has_key(uint64_t word, uint64_t tag, const struct skv_key *key)
+void skv_chain_search_group(struct skv_group *group, const struct skv_key *key, uint64_t hash,
+			    struct skv_chain_place *ret_place)
 {
-	return word != 0 && word >> 48 == tag && skv_record_has_key(skv_word_record(word), key);
-}
-
-void skv_chain_search(struct skv_chain *chain, const struct skv_key *key, uint64_t hash,
-		      struct skv_chain_place *ret_place)
-{
-	uint64_t *head = &chain->words[skv_chain_index(chain, hash)], tag = skv_chain_tag(hash);
-	struct skv_group *group;
 	uint32_t i;
 
-	ret_place->head = head;
-	ret_place->word = NULL;
-	if (!(*head & SKV_CHAIN_IS_GROUP)) {
-		if (word_has_key(*head, tag, key))
-			ret_place->word = head;
-		return;
-	}
-	group = skv_word_group(*head);
 	for (i = 0; i < group->cap; i++) {
-		if (word_has_key(group->words[i], tag, key)) {
+		if (skv_chain_word_has_key(group->words[i], hash, key)) {
 			ret_place->word = &group->words[i];
 			return;
 		}
 	}
-}
-
-void skv_chain_search_absent(struct skv_chain *chain, uint64_t hash,
-			     struct skv_chain_place *ret_place)
-{
-	ret_place->head = &chain->words[skv_chain_index(chain, hash)];
-	ret_place->word = NULL;
 }
 
 /* ---- changing -------------------------------------------------------------------- */
@@ -190,23 +156,22 @@ static int insert_into_new_group(struct skv_heap *heap, struct skv_chain *chain,
 		group->n = 1;
 	}
 	group->words[group->n++] = word;
-	store(head, (uint64_t)(uintptr_t)group | SKV_CHAIN_IS_GROUP);
+	skv_table_store(head, (uint64_t)(uintptr_t)group | SKV_CHAIN_IS_GROUP);
 	if (old)
 		group_retire(heap, chain, old);
 	return 0;
 }
 
-int skv_chain_insert(struct skv_heap *heap, struct skv_chain *chain,
-		     const struct skv_chain_place *place, uint64_t hash, struct skv_record *record)
+int skv_chain_insert_beside(struct skv_heap *heap, struct skv_chain *chain,
+			    const struct skv_chain_place *place, uint64_t hash,
+			    struct skv_record *record)
 {
-	uint64_t *head = place->head, word = word_of(hash, record);
+	uint64_t *head = place->head, word = skv_chain_word(hash, record);
 	uint32_t len = len_of(*head), i;
 	struct skv_group *group;
 	int r = 0;
 
-	if (*head == 0) {
-		store(head, word);
-	} else if (!(*head & SKV_CHAIN_IS_GROUP)) {
+	if (!(*head & SKV_CHAIN_IS_GROUP)) {
 		r = insert_into_new_group(heap, chain, head, GROUP_FIRST, word);
 	} else {
 		group = skv_word_group(*head);
@@ -215,20 +180,15 @@ int skv_chain_insert(struct skv_heap *heap, struct skv_chain *chain,
 		} else {
 			for (i = 0; group->words[i] != 0; i++)
 				;
-			store(&group->words[i], word);
+			skv_table_store(&group->words[i], word);
 			group->n++;
 		}
 	}
 	if (r < 0)
 		return r;
-	count_len(chain, len, len + 1);
+	skv_chain_count(chain, len, len + 1);
 	chain->table.live++;
 	return 0;
-}
-
-void skv_chain_replace(const struct skv_chain_place *place, struct skv_record *record)
-{
-	store(place->word, (*place->word & ~SKV_WORD_ADDRESS) | (uint64_t)(uintptr_t)record);
 }
 
 void skv_chain_remove(struct skv_heap *heap, struct skv_chain *chain,
@@ -240,15 +200,15 @@ void skv_chain_remove(struct skv_heap *heap, struct skv_chain *chain,
 
 	if (*head & SKV_CHAIN_IS_GROUP) {
 		group = skv_word_group(*head);
-		store(place->word, 0);
+		skv_table_store(place->word, 0);
 		if (--group->n == 0) {
-			store(head, 0);
+			skv_table_store(head, 0);
 			group_retire(heap, chain, group);
 		}
 	} else {
-		store(head, 0);
+		skv_table_store(head, 0);
 	}
-	count_len(chain, len, len - 1);
+	skv_chain_count(chain, len, len - 1);
 	chain->table.live--;
 }
 
@@ -285,18 +245,30 @@ static int move_group(struct skv_heap *heap, struct skv_chain *chain, uint64_t *
 	return 0;
 }
 
+/* Records are far apart in memory: fetch those of the next words in advance. */
+static uint64_t fetch_ahead(const struct skv_chain *chain, uint64_t from, uint64_t end)
+{
+	enum { WORDS = 64 };
+	uint64_t i, to = end - from < WORDS ? end : from + WORDS;
+
+	for (i = from; i < to; i++) {
+		if (chain->words[i] != 0)
+			__builtin_prefetch(skv_word_record(chain->words[i]));
+	}
+	return to;
+}
+
 int skv_chain_move(struct skv_heap *heap, struct skv_chain *chain, uint64_t *pos, uint64_t n_max,
 		   skv_move_fn *fn, void *arg)
 {
-	enum { AHEAD = 12 };
-	uint64_t i, n = 0, n_words = chain->buckets * chain->groups, end = n_words;
+	uint64_t i, n = 0, end = chain->buckets * chain->groups, fetched = *pos;
 	int r;
 
 	if (n_max < (end - *pos) / 8)
 		end = *pos + n_max * 8;
 	for (i = *pos; i < end && n < n_max; i++) {
-		if (i + AHEAD < n_words)
-			__builtin_prefetch(skv_word_record(chain->words[i + AHEAD]));
+		if (i == fetched)
+			fetched = fetch_ahead(chain, i, end);
 		if (chain->words[i] == 0)
 			continue;
 		r = move_group(heap, chain, &chain->words[i], fn, arg, &n);

@@ -103,14 +103,75 @@ static inline struct skv_record *skv_chain_find(const struct skv_chain *chain,
 
 /* The rest is for the writer, under the lock; what the calls answer is as in robin.h. */
 
-void skv_chain_search(struct skv_chain *chain, const struct skv_key *key, uint64_t hash,
-		      struct skv_chain_place *ret_place);
-void skv_chain_search_absent(struct skv_chain *chain, uint64_t hash,
-			     struct skv_chain_place *ret_place);
+static inline uint64_t skv_chain_word(uint64_t hash, const struct skv_record *record)
+{
+	return skv_chain_tag(hash) << 48 | (uint64_t)(uintptr_t)record;
+}
+
+static inline bool skv_chain_word_has_key(uint64_t word, uint64_t hash, const struct skv_key *key)
+{
+	return word != 0 && word >> 48 == skv_chain_tag(hash) &&
+	       skv_record_has_key(skv_word_record(word), key);
+}
+
+void skv_chain_count_long(struct skv_chain *chain, uint32_t from, uint32_t to);
+
+/* A group went from one length to the next: O(1), but for the way down from a long one. */
+static inline void skv_chain_count(struct skv_chain *chain, uint32_t from, uint32_t to)
+{
+	if (from + to == 1 && chain->longest > 1)
+		/* Between none and one nothing happens to the longest. */
+		chain->n_of_len[1] += to - from;
+	else
+		skv_chain_count_long(chain, from, to);
+}
+
+void skv_chain_search_group(struct skv_group *group, const struct skv_key *key, uint64_t hash,
+			    struct skv_chain_place *ret_place);
+
+static inline void skv_chain_search_absent(struct skv_chain *chain, uint64_t hash,
+					   struct skv_chain_place *ret_place)
+{
+	ret_place->head = &chain->words[skv_chain_index(chain, hash)];
+	ret_place->word = NULL;
+}
+
+static inline void skv_chain_search(struct skv_chain *chain, const struct skv_key *key,
+				    uint64_t hash, struct skv_chain_place *ret_place)
+{
+	uint64_t word;
+
+	skv_chain_search_absent(chain, hash, ret_place);
+	word = *ret_place->head;
+	if (word & SKV_CHAIN_IS_GROUP)
+		skv_chain_search_group(skv_word_group(word), key, hash, ret_place);
+	else if (skv_chain_word_has_key(word, hash, key))
+		ret_place->word = ret_place->head;
+}
+
+int skv_chain_insert_beside(struct skv_heap *heap, struct skv_chain *chain,
+			    const struct skv_chain_place *place, uint64_t hash,
+			    struct skv_record *record);
+
 /* 0, -ENOSPC or -ENOMEM; then nothing changed. */
-int skv_chain_insert(struct skv_heap *heap, struct skv_chain *chain,
-		     const struct skv_chain_place *place, uint64_t hash, struct skv_record *record);
-void skv_chain_replace(const struct skv_chain_place *place, struct skv_record *record);
+static inline int skv_chain_insert(struct skv_heap *heap, struct skv_chain *chain,
+				   const struct skv_chain_place *place, uint64_t hash,
+				   struct skv_record *record)
+{
+	if (*place->head != 0)
+		return skv_chain_insert_beside(heap, chain, place, hash, record);
+	skv_table_store(place->head, skv_chain_word(hash, record));
+	skv_chain_count(chain, 0, 1);
+	chain->table.live++;
+	return 0;
+}
+
+static inline void skv_chain_replace(const struct skv_chain_place *place, struct skv_record *record)
+{
+	skv_table_store(place->word,
+			(*place->word & ~SKV_WORD_ADDRESS) | (uint64_t)(uintptr_t)record);
+}
+
 void skv_chain_remove(struct skv_heap *heap, struct skv_chain *chain,
 		      const struct skv_chain_place *place);
 int skv_chain_move(struct skv_heap *heap, struct skv_chain *chain, uint64_t *pos, uint64_t n_max,

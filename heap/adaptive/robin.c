@@ -43,11 +43,6 @@
 
 #include <errno.h>
 
-static uint64_t word_of(uint64_t away, uint64_t hash, const struct skv_record *record)
-{
-	return (away + 1) << 56 | skv_robin_tag(hash) << 48 | (uint64_t)(uintptr_t)record;
-}
-
 static uint64_t word_away(uint64_t word)
 {
 	return (word >> 56) - 1;
@@ -56,12 +51,6 @@ static uint64_t word_away(uint64_t word)
 static bool is_tombstone(uint64_t word)
 {
 	return word != 0 && (word & SKV_WORD_ADDRESS) == 0;
-}
-
-/* [heap.publish] release, pairs with [heap.follow]. */
-static void store(uint64_t *slot, uint64_t word)
-{
-	__atomic_store_n(slot, word, __ATOMIC_RELEASE);
 }
 
 /* ---- life ------------------------------------------------------------------------ */
@@ -99,8 +88,8 @@ struct skv_robin *skv_robin_new(struct skv_heap *heap, uint64_t capacity, double
  * With @key NULL nothing is compared. A tombstone on the way may take the new entry, if all
  * that lies between it and the end of the search has the same home: then the order stays.
  */
-static void search(struct skv_robin *robin, const struct skv_key *key, uint64_t hash,
-		   struct skv_robin_place *ret_place)
+void skv_robin_search_far(struct skv_robin *robin, const struct skv_key *key, uint64_t hash,
+			  struct skv_robin_place *ret_place)
 {
 	uint64_t *slot = &robin->slots[skv_robin_home(robin, hash)], *tombstone = NULL;
 	uint64_t away = 0, tombstone_away = 0, tag = skv_robin_tag(hash), word;
@@ -137,18 +126,6 @@ static void search(struct skv_robin *robin, const struct skv_key *key, uint64_t 
 		};
 }
 
-void skv_robin_search(struct skv_robin *robin, const struct skv_key *key, uint64_t hash,
-		      struct skv_robin_place *ret_place)
-{
-	search(robin, key, hash, ret_place);
-}
-
-void skv_robin_search_absent(struct skv_robin *robin, uint64_t hash,
-			     struct skv_robin_place *ret_place)
-{
-	search(robin, NULL, hash, ret_place);
-}
-
 /* ---- changing -------------------------------------------------------------------- */
 
 /*
@@ -169,34 +146,23 @@ static int make_room(struct skv_robin *robin, uint64_t *slot)
 	if (*free != 0)
 		robin->tombstones--;
 	for (at = free; at > slot; at--)
-		store(at, *(at - 1) + SKV_ROBIN_AWAY_ONE);
+		skv_table_store(at, *(at - 1) + SKV_ROBIN_AWAY_ONE);
 	robin->away_sum += (uint64_t)(free - slot);
 	return 0;
 }
 
-int skv_robin_insert(struct skv_robin *robin, const struct skv_robin_place *place, uint64_t hash,
-		     struct skv_record *record)
+int skv_robin_insert_between(struct skv_robin *robin, const struct skv_robin_place *place,
+			     uint64_t hash, struct skv_record *record)
 {
 	int r;
 
 	if (place->away > SKV_ROBIN_AWAY_MAX || place->slot == &robin->slots[robin->n_slots - 1])
 		return -EXFULL;
-	if (!place->is_free) {
-		r = make_room(robin, place->slot);
-		if (r < 0)
-			return r;
-	} else if (*place->slot != 0) {
-		robin->tombstones--;
-	}
-	store(place->slot, word_of(place->away, hash, record));
-	robin->away_sum += place->away;
-	robin->table.live++;
+	r = make_room(robin, place->slot);
+	if (r < 0)
+		return r;
+	skv_robin_fill(robin, place, hash, record);
 	return 0;
-}
-
-void skv_robin_replace(const struct skv_robin_place *place, struct skv_record *record)
-{
-	store(place->slot, (*place->slot & ~SKV_WORD_ADDRESS) | (uint64_t)(uintptr_t)record);
 }
 
 void skv_robin_remove(struct skv_robin *robin, const struct skv_robin_place *place)
@@ -206,13 +172,13 @@ void skv_robin_remove(struct skv_robin *robin, const struct skv_robin_place *pla
 	robin->away_sum -= word_away(*slot);
 	robin->table.live--;
 	robin->tombstones++;
-	store(slot, *slot & (uint64_t)0xff << 56);
+	skv_table_store(slot, *slot & (uint64_t)0xff << 56);
 
 	/* Nothing behind came past a slot whose successor is empty or at home: it may be empty. */
 	if (*(slot + 1) >> 56 > 1)
 		return;
 	while (is_tombstone(*slot)) {
-		store(slot, 0);
+		skv_table_store(slot, 0);
 		robin->tombstones--;
 		if (slot == robin->slots)
 			break;
@@ -246,7 +212,7 @@ int skv_robin_move(const struct skv_heap *heap, struct skv_robin *robin, uint64_
 		robin->away_sum -= word_away(word);
 		robin->table.live--;
 		robin->tombstones++;
-		store(&robin->slots[i], word & (uint64_t)0xff << 56);
+		skv_table_store(&robin->slots[i], word & (uint64_t)0xff << 56);
 		n++;
 	}
 	*pos = i;

@@ -42,6 +42,12 @@ static inline struct skv_record *skv_word_record(uint64_t word)
 	return (struct skv_record *)(uintptr_t)(word & SKV_WORD_ADDRESS);
 }
 
+/* [heap.publish] release, pairs with [heap.follow] in every look-up. */
+static inline void skv_table_store(uint64_t *word, uint64_t value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
 static inline struct skv_table *skv_table_next(const struct skv_table *table)
 {
 	return skv_rcu_load(&table->next);

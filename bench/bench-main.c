@@ -22,6 +22,7 @@ static const struct {
 	{ "frames", "large values, written and read with a copy and in place", bench_frames },
 	{ "hamt", "the persistent trie by libhamt's protocol, beside GLib", bench_hamt },
 	{ "huge", "what making huge pages costs, and whom", bench_huge },
+	{ "maps", "all maps beside GLib, std::unordered_map and others, on the same keys", bench_maps },
 	{ "read", "random keys of a full map, one by one and in batches", bench_read },
 };
 
@@ -161,6 +162,21 @@ static error_t parse(int key, char *text, struct argp_state *state)
 	case 'j':
 		arguments->options.json = true;
 		return 0;
+	case 'c':
+		arguments->options.csv = true;
+		return 0;
+	case 'o':
+		arguments->options.only = text;
+		return 0;
+	case 'd':
+		arguments->options.data = text;
+		return 0;
+	case 'f':
+		arguments->options.first = parse_number(state, text);
+		return 0;
+	case 's':
+		arguments->options.samples = (unsigned int)parse_number(state, text);
+		return 0;
 	case ARGP_KEY_ARG:
 		if (arguments->workload)
 			argp_error(state, "one workload at a time");
@@ -168,7 +184,7 @@ static error_t parse(int key, char *text, struct argp_state *state)
 		return 0;
 	case ARGP_KEY_END:
 		if (!arguments->workload)
-			argp_error(state, "which workload? There are: fill, evict, frames, hamt, read");
+			argp_error(state, "which workload? There are: fill, evict, frames, hamt, huge, maps, read");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -182,6 +198,11 @@ int main(int argc, char **argv)
 		{ "value", 'v', "BYTES", 0, "Payload of a value; 64 by default", 0 },
 		{ "mixed", 'm', NULL, 0, "evict: values of 32 bytes to 64 KiB", 0 },
 		{ "hash", 'h', "KIND", 0, "siphash13 (default) or xxh3", 0 },
+		{ "csv", 'c', NULL, 0, "maps: lines of comma-separated values", 0 },
+		{ "only", 'o', "TEXT", 0, "maps: methods whose names contain this", 0 },
+		{ "data", 'd', "TEXT", 0, "maps: keys whose names contain this: sequential, random, collisions, words, packages, files", 0 },
+		{ "from", 'f', "N", 0, "maps: sizes from this on", 0 },
+		{ "samples", 's', "N", 0, "maps: of each method, which is given the fastest; 5 by default", 0 },
 		{ "json", 'j', NULL, 0, "One JSON object per row", 0 },
 		{ 0 },
 	};
@@ -194,6 +215,7 @@ int main(int argc, char **argv)
 		       "  evict  how often a cache has what is asked for, beside exact LRU and LFU\n"
 		       "  frames large values, written and read with a copy and in place\n"
 		       "  hamt   the persistent trie by libhamt's protocol, from 1k keys on, beside GLib\n"
+		       "  maps   all maps beside GLib, std::unordered_map and others, on the same keys\n"
 		       "  read   random keys of a full map, one by one and in batches\n\nExit status: 0 "
 		       "measured, 1 something failed, 64 wrong usage.",
 	};
@@ -208,7 +230,8 @@ int main(int argc, char **argv)
 			return workloads[i].run(&arguments.options);
 		}
 	}
-	fprintf(stderr, "shmkv-bench: no workload '%s'; there are: fill, evict, frames, hamt, read\n",
+	fprintf(stderr,
+		"shmkv-bench: no workload '%s'; there are: fill, evict, frames, hamt, huge, maps, read\n",
 		arguments.workload);
 	return 64;
 }

@@ -18,6 +18,11 @@ struct bench_options {
 	enum shmkv_hash hash;
 	bool mixed; /* values of many sizes */
 	bool json;
+	bool csv;
+	/* maps: methods and data whose names contain this; sizes from first on; NULL, 0: all */
+	const char *only, *data;
+	uint64_t first;
+	unsigned int samples; /* maps: of each method; 0: 5 */
 	bool progress; /* standard error is a terminal */
 };
 
@@ -40,6 +45,7 @@ const char *bench_map_name(void);
 
 int bench_fill(const struct bench_options *options);
 int bench_hamt(const struct bench_options *options);
+int bench_maps(const struct bench_options *options);
 int bench_evict(const struct bench_options *options);
 int bench_frames(const struct bench_options *options);
 int bench_huge(const struct bench_options *options);

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,8 @@
 /* Operations of one kind in a sample, so that small maps are measured often. */
 #define SAMPLE_OPS ((uint64_t)50000)
 #define ROUNDS_MAX 500u
+/* A method that takes longer for a sample, as hsearch does for files, is left out. */
+#define SAMPLE_SECONDS 20u
 /* Items whose bytes stay in the second level of cache. */
 #define WARM_MAX ((uint64_t)10000)
 
@@ -228,7 +231,7 @@ static void take_sample(const struct maps_method *method, const struct maps_data
 	*ret_sample = run.sample;
 }
 
-/* Returns 0, or 1 if the sample failed; the process has said why. */
+/* Returns 0, or 1 if the sample failed; the process has said why. Or -ETIME. */
 static int fork_sample(const struct maps_method *method, const struct maps_data *datas,
 		       unsigned int n_rounds, struct sample *ret_sample)
 {
@@ -244,6 +247,7 @@ static int fork_sample(const struct maps_method *method, const struct maps_data 
 	if (pid < 0)
 		return bench_failed("fork", -errno);
 	if (pid == 0) {
+		alarm(SAMPLE_SECONDS);
 		take_sample(method, datas, n_rounds, &sample);
 		_exit(write(pipe_fds[1], &sample, sizeof(sample)) != (ssize_t)sizeof(sample));
 	}
@@ -251,6 +255,8 @@ static int fork_sample(const struct maps_method *method, const struct maps_data 
 	complete = read(pipe_fds[0], ret_sample, sizeof(*ret_sample)) == (ssize_t)sizeof(*ret_sample);
 	close(pipe_fds[0]);
 	waitpid(pid, &status, 0);
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+		return -ETIME;
 	if (complete && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
 	fprintf(stderr, "shmkv-bench: maps: %s failed\n", method->name);
@@ -262,6 +268,7 @@ static int fork_sample(const struct maps_method *method, const struct maps_data 
 struct cell {
 	struct sample best;
 	unsigned int n;
+	bool given_up; /* it took too long */
 };
 
 static void keep_best(struct cell *cell, const struct sample *sample)
@@ -377,7 +384,7 @@ static int take_samples(const struct bench_options *options, const struct maps_d
 
 	for (turn = 0; turn < n_samples; turn++) {
 		for (i = 0; maps_methods[i]; i++) {
-			if (!is_chosen(maps_methods[i]->name, options->only))
+			if (!is_chosen(maps_methods[i]->name, options->only) || cells[i].given_up)
 				continue;
 			if (options->progress)
 				fprintf(stderr, "\r\033[K%s, %llu keys, %u of %u, %s ", dataset->name,
@@ -386,9 +393,16 @@ static int take_samples(const struct bench_options *options, const struct maps_d
 			prepare_all(maps_methods[i], datas, n_rounds, true);
 			r = fork_sample(maps_methods[i], datas, n_rounds, &sample);
 			prepare_all(maps_methods[i], datas, n_rounds, false);
-			if (r != 0)
+			if (r == -ETIME) {
+				fprintf(stderr, "shmkv-bench: maps: %s took more than %u s for %llu %s\n",
+					maps_methods[i]->name, SAMPLE_SECONDS,
+					(unsigned long long)datas[0].n, dataset->name);
+				cells[i].given_up = true;
+			} else if (r != 0) {
 				return r;
-			keep_best(&cells[i], &sample);
+			} else {
+				keep_best(&cells[i], &sample);
+			}
 		}
 	}
 	if (options->progress)

@@ -215,6 +215,8 @@ static int extend(struct skv_adaptive *map, uint32_t kind, uint64_t capacity, ui
 	skv_rcu_store(&map->last->next, table);
 	last_set(map, table);
 	map->n_tables++;
+	if (why == SHMKV_EVENT_MIGRATION)
+		map->settling = kind == SKV_TABLE_CHAIN ? map->heap.count : 0;
 	note(map, events, why, false, table->from, backend_of(table));
 	return 0;
 }
@@ -473,24 +475,26 @@ static inline bool is_healthy(const struct skv_adaptive *map)
 	       (map->opts.mode != SHMKV_MODE_ADAPTIVE || !is_crowded(map));
 }
 
-/* What is to be done about it. */
+/*
+ * What is to be done about it. A map that left Robin Hood hashing comes back to it after as many
+ * unhealthy writes as it had entries: where both kinds are unhealthy, because of tight limits or
+ * of hashes that collide, entries would only go to and fro.
+ */
 static void heal(struct skv_adaptive *map, struct skv_adaptive_events *events)
 {
-	struct skv_table *last = map->last;
-	bool is_adaptive = map->opts.mode == SHMKV_MODE_ADAPTIVE;
 	uint64_t n = map->heap.count;
 
-	if (last->kind == SKV_TABLE_CHAIN) {
-		if (is_adaptive)
-			extend(map, SKV_TABLE_ROBIN, robin_capacity_for(map, n, AFTER_CHAIN_LOAD),
-			       SHMKV_EVENT_MIGRATION, events);
-	} else if (is_adaptive && is_crowded(map)) {
+	if (map->last->kind == SKV_TABLE_CHAIN && map->settling > 0)
+		map->settling--;
+	else if (map->last->kind == SKV_TABLE_CHAIN)
+		extend(map, SKV_TABLE_ROBIN, robin_capacity_for(map, n, AFTER_CHAIN_LOAD),
+		       SHMKV_EVENT_MIGRATION, events);
+	else if (map->opts.mode == SHMKV_MODE_ADAPTIVE && is_crowded(map))
 		/* Half of what chaining allows, so that it does not go back at once. */
 		extend(map, SKV_TABLE_CHAIN, buckets_for(map, n, map->opts.max_lf_chaining / 2),
 		       SHMKV_EVENT_MIGRATION, events);
-	} else {
+	else
 		extend(map, SKV_TABLE_ROBIN, compacted_capacity(map), SHMKV_EVENT_COMPACTION, events);
-	}
 }
 
 /* Once in some hundred writes. */

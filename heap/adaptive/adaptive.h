@@ -28,6 +28,7 @@ struct skv_adaptive {
 	/* the writer's */
 	struct skv_table *last __attribute__((aligned(64)));
 	unsigned int n_tables;
+	uint64_t settling;     /* unhealthy writes to go before chaining is left again */
 	unsigned int patience; /* writes to go before memory for a table is asked for again */
 	uint64_t move_pos;     /* in the first table */
 	uint64_t probe_max_16; /* of opts, in sixteenths */

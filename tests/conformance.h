@@ -50,6 +50,7 @@ struct skv_conformance {
 	X(append, "append lengthens text and bytes of its type", 10)                         \
 	X(append_classes, "append grows over every length class of msgpack", 10)             \
 	X(empty_payload, "empty text and bytes are values", 10)                              \
+	/* hazard 25 */                                                                      \
 	X(keys, "keys are any bytes, of any length up to the limit", 10)                     \
 	X(bad_keys, "a key of no length or too much is refused everywhere", 10)              \
 	X(bad_arguments, "missing outputs and buffers are refused", 10)                      \
@@ -66,7 +67,9 @@ struct skv_conformance {
 	X(overwrite_sizes, "a value may grow and shrink in place of itself", 20)             \
 	X(huge, "a value of 256 MiB comes back", 60)                                         \
 	X(too_large, "a value that can never fit is refused", 20)                            \
+	/* hazard 21 */                                                                      \
 	X(full, "a full map refuses, keeps everything, and takes again what was freed", 60)  \
+	/* hazard 26 */                                                                      \
 	X(two_handles, "two handles on one map see one map", 10)                             \
 	X(names, "a name is taken once, and again after unlink", 10)                         \
 	X(read_only, "a read-only handle reads and does not write", 10)                      \

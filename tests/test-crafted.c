@@ -305,12 +305,16 @@ static void keys_that_differ_in_little_are_different(void)
 /* ---- table ------------------------------------------------------------------------ */
 
 const struct skv_test skv_tests_crafted[] = {
+	/* hazard 25 */
 	{ "crafted", "keys with the same place are two keys",
 	  keys_with_the_same_place_are_two_keys, 60 },
+	/* hazard 21 */
 	{ "crafted", "keys of one prefix fill one leaf and harm no other",
 	  keys_of_one_prefix_fill_one_leaf_and_harm_no_other, 60 },
+	/* hazard 27 */
 	{ "crafted", "a root word of garbage costs time only",
 	  root_word_of_garbage_costs_time_only, 60 },
+	/* hazard 25 */
 	{ "crafted", "keys that differ in little are different",
 	  keys_that_differ_in_little_are_different, 30 },
 	{ 0 },

@@ -429,6 +429,7 @@ static void damage_under_a_reader_gives_errors_or_wrong_values(void)
 /* ---- table ------------------------------------------------------------------------ */
 
 const struct skv_test skv_tests_damage[] = {
+	/* hazard 27 */
 	{ "damage", "damaged segments give errors or wrong values",
 	  damaged_segments_give_errors_or_wrong_values, 120 },
 	{ "damage", "damage under a reader gives errors or wrong values",

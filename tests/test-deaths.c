@@ -87,6 +87,7 @@ static void memory_does_not_grow_with_the_dead(void)
 }
 
 const struct skv_test skv_tests_deaths[] = {
+	/* hazard 32 */
 	{ "deaths", "memory does not grow with the dead", memory_does_not_grow_with_the_dead, 120 },
 	{ 0 },
 };

@@ -874,6 +874,7 @@ const struct skv_test skv_tests_expiry[] = {
 	{ "expiry", "a lease has one holder, in place", leases_in_place, 60 },
 	{ "expiry", "a lease has one holder, copied", leases_copied, 60 },
 	{ "expiry", "sweeps spare what is touched in time", sweeps_spare_what_lives, 60 },
+	/* hazard 30 */
 	{ "expiry", "setting the wall clock changes nothing", the_wall_clock_means_nothing, 10 },
 	{ "expiry", "another time namespace is refused", another_time_namespace_is_refused, 10 },
 	{ "expiry", "readers write nothing", readers_write_nothing, 10 },

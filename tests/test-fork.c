@@ -471,13 +471,16 @@ static void creator_has_its_place_before_anybody_can_take_it(void)
 /* ---- table ------------------------------------------------------------------------ */
 
 const struct skv_test skv_tests_fork[] = {
+	/* hazard 28 */
 	{ "fork", "a child is refused its parent's handles",
 	  child_is_refused_its_parents_handles, 20 },
+	/* hazard 28 */
 	{ "fork", "a living child does not keep its parent alive",
 	  living_child_does_not_keep_its_parent_alive, 20 },
 	{ "fork", "exec ends an attachment", exec_ends_an_attachment, 20 },
 	{ "fork", "children of a busy process attach for themselves",
 	  children_of_a_busy_process_attach_for_themselves, 60 },
+	/* hazards 15, 24 */
 	{ "lives", "an unlinked segment serves its users and the name another",
 	  unlinked_segment_serves_its_users_and_the_name_another, 20 },
 	{ "lives", "thousands of attachments leave nothing",

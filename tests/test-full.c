@@ -370,8 +370,10 @@ const struct skv_test skv_tests_full[] = {
 #endif
 	{ "full", "create on a full file system leaves nothing",
 	  create_on_a_full_file_system_leaves_nothing, 30 },
+	/* hazard 16 */
 	{ "full", "a full file system is an error and never a signal",
 	  full_file_system_is_an_error_and_never_a_signal, 60 },
+	/* hazard 16 */
 	{ "full", "growth of every table on a full file system is an error",
 	  growth_of_every_table_on_a_full_file_system_is_an_error, 60 },
 	{ 0 },

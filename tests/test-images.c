@@ -380,6 +380,7 @@ static void every_image_is_recovered(void)
 }
 
 const struct skv_test skv_tests_images[] = {
+	/* hazards 3, 6, 10, 12 */
 	{ "images", "what a kill at any store leaves is recovered", every_image_is_recovered, 1800 },
 	{ 0 },
 };

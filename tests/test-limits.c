@@ -686,6 +686,7 @@ const struct skv_test skv_tests_limits[] = {
 	  foreign_files_are_refused_and_left_alone, 10 },
 	{ "files", "other headers are refused and left alone",
 	  other_headers_are_refused_and_left_alone, 20 },
+	/* hazard 17 */
 	{ "files", "truncated and lengthened files are refused",
 	  truncated_and_lengthened_files_are_refused, 10 },
 	{ "arguments", "keys of wrong length change nothing",

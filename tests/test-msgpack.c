@@ -662,6 +662,7 @@ const struct skv_test skv_tests_msgpack[] = {
 	{ "msgpack", "every code reads like msgpack-c", every_code_reads_like_msgpack_c, 10 },
 	{ "msgpack", "numbers are what the format says", numbers_are_what_the_format_says, 10 },
 	{ "msgpack", "random objects read like msgpack-c", random_objects_read_like_msgpack_c, 60 },
+	/* hazard 27 */
 	{ "msgpack", "damaged objects are judged like msgpack-c",
 	  damaged_objects_are_judged_like_msgpack_c, 60 },
 	{ "msgpack", "nesting ends at the limit", nesting_ends_at_the_limit, 10 },

@@ -485,12 +485,15 @@ static void signals_during_calls_lose_and_break_nothing(void)
 /* ---- table ------------------------------------------------------------------------ */
 
 const struct skv_test skv_tests_participants[] = {
+	/* hazard 22 */
 	{ "participants", "too many processes are refused until one goes",
 	  too_many_processes_are_refused_until_one_goes, 20 },
+	/* hazard 22 */
 	{ "participants", "too many threads are refused until one ends",
 	  too_many_threads_are_refused_until_one_ends, 20 },
 	{ "participants", "contexts of the dead go to whoever needs them",
 	  contexts_of_the_dead_go_to_whoever_needs_them, 20 },
+	/* hazard 22 */
 	{ "participants", "a hundred threads share eight contexts",
 	  a_hundred_threads_share_eight_contexts, 60 },
 #ifdef SKV_FAULT_POINTS

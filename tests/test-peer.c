@@ -902,6 +902,7 @@ const struct skv_test skv_tests_peer[] = {
 	  own_locks_show_through_a_descriptor_with_a_taken_number, 10 },
 	{ "peer", "nobody is dead when nothing can be asked",
 	  nobody_is_dead_when_nothing_can_be_asked, 20 },
+	/* hazard 11 */
 	{ "peer", "killed process is dead while still a zombie",
 	  killed_process_is_dead_while_still_a_zombie, 20 },
 	{ "peer", "child does not keep its killed parent alive",
@@ -913,6 +914,7 @@ const struct skv_test skv_tests_peer[] = {
 	{ "peer", "read only attacher judges but does not bury",
 	  read_only_attacher_judges_but_does_not_bury, 20 },
 	{ "peer", "several dead at once are all seen", several_dead_at_once_are_all_seen, 20 },
+	/* hazard 11 */
 	{ "peer", "life and death show across pid namespaces",
 	  life_and_death_show_across_pid_namespaces, 20 },
 #ifdef SKV_FAULT_POINTS

@@ -1175,6 +1175,7 @@ const struct skv_test skv_tests_region[] = {
 	{ "region", "mode is exact whatever the umask", mode_is_exact_whatever_the_umask, 10 },
 	{ "region", "one of many creators wins", one_of_many_creators_wins, 20 },
 #ifdef SKV_FAULT_POINTS
+	/* hazard 12 */
 	{ "region", "killed creator leaves nothing or a whole segment",
 	  killed_creator_leaves_nothing_or_a_whole_segment, 20 },
 #endif
@@ -1183,6 +1184,7 @@ const struct skv_test skv_tests_region[] = {
 	  every_field_of_the_header_is_checked, 20 },
 	{ "region", "random headers never crash", random_headers_never_crash, 30 },
 	{ "region", "reserve takes whole pages once", reserve_takes_whole_pages_once, 10 },
+	/* hazard 16 */
 	{ "region", "full tmpfs is an error and no signal",
 	  full_tmpfs_is_an_error_and_no_signal, 20 },
 	{ "region", "tmpfs too small for the tables is an error",
@@ -1190,6 +1192,7 @@ const struct skv_test skv_tests_region[] = {
 	{ "region", "limits of the process are errors and no signals",
 	  limits_of_the_process_are_errors_and_no_signals, 20 },
 	{ "region", "creation works without proc", creation_works_without_proc, 20 },
+	/* hazard 18 */
 	{ "region", "other users have what the mode gives",
 	  other_users_have_what_the_mode_gives, 20 },
 	{ "region", "list names segments and nothing else",
@@ -1197,6 +1200,7 @@ const struct skv_test skv_tests_region[] = {
 	{ "region", "lost descriptor is replaced and never mistaken",
 	  lost_descriptor_is_replaced_and_never_mistaken, 10 },
 	{ "region", "child has no mapping", child_has_no_mapping, 10 },
+	/* hazard 24 */
 	{ "region", "unlinked segment goes on for its users",
 	  unlinked_segment_goes_on_for_its_users, 10 },
 	{ "region", "clocks go forward", clocks_go_forward, 10 },

@@ -774,6 +774,7 @@ const struct skv_test skv_tests_stats[] = {
 	{ "stats", "whether others run is unknown across pid namespaces",
 	  whether_others_run_is_unknown_across_pid_namespaces, 20 },
 	{ "stats", "pins are counted for who holds them", pins_are_counted_for_who_holds_them, 0 },
+	/* hazard 24 */
 	{ "stats", "a name leads to the map, to another, or nowhere",
 	  a_name_leads_to_the_map_or_to_another_or_nowhere, 0 },
 	{ "stats", "structures are cut to the caller's size", structures_are_cut_to_the_callers_size, 0 },

@@ -803,6 +803,7 @@ static void clear_removes_each_key_once_beside_writers(void)
 /* ---- table ------------------------------------------------------------------------ */
 
 const struct skv_test skv_tests_store[] = {
+	/* hazard 20 */
 	{ "memory", "freed slabs serve every other class",
 	  freed_slabs_serve_every_other_class, 20 },
 	{ "memory", "no room is not said while another handle has freed some",
@@ -812,21 +813,27 @@ const struct skv_test skv_tests_store[] = {
 #ifndef SKV_TINY
 	{ "memory", "what one size left takes any other", what_one_size_left_takes_any_other, 60 },
 #endif
+	/* hazard 20 */
 	{ "memory", "mixed sizes come and go as a model says",
 	  mixed_sizes_come_and_go_as_a_model_says, 60 },
 	{ "others", "check and layout are safe while a map grows",
 	  check_and_layout_are_safe_while_a_map_grows, 60 },
 	{ "others", "large values of a hot key leave no memory behind",
 	  large_values_of_a_hot_key_leave_no_memory_behind, 60 },
+	/* hazard 23 */
 	{ "one key", "increments are all counted", increments_of_one_key_are_all_counted, 60 },
+	/* hazard 23 */
 	{ "one key", "counters made of cas lose nothing", counters_made_of_cas_lose_nothing, 60 },
+	/* hazard 1 */
 	{ "one key", "one of those who add and one of those who delete wins",
 	  one_of_those_who_add_and_one_of_those_who_delete_wins, 60 },
+	/* hazard 1 */
 	{ "one key", "adds and deletes balance", adds_and_deletes_of_one_key_balance, 60 },
 	{ "one key", "every version is taken exactly once",
 	  every_version_is_taken_exactly_once, 60 },
 	{ "others", "scans are right while others come and go",
 	  scans_are_right_while_others_come_and_go, 60 },
+	/* hazard 10 */
 	{ "others", "large reads are whole while the value grows and shrinks",
 	  large_reads_are_whole_while_the_value_grows_and_shrinks, 60 },
 	{ "others", "clear removes each key once beside writers",

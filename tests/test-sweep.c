@@ -140,9 +140,12 @@ static void several_die_at_once(void)
 }
 
 const struct skv_test skv_tests_sweep[] = {
+	/* hazards 3, 5, 6, 8, 32 */
 	{ "sweep", "a process may die or stop at every point", every_point_is_survived, 300 },
+	/* hazard 13 */
 	{ "sweep", "a process that recovers may die at every point",
 	  every_point_of_recovery_is_survived, 300 },
+	/* hazard 14 */
 	{ "sweep", "several may stop, wake and die at once", several_die_at_once, 300 },
 	{ 0 },
 };

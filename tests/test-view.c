@@ -770,8 +770,10 @@ const struct skv_test skv_tests_view[] = {
 	{ "view", "there is a limit and it is told", there_is_a_limit_and_it_is_told, 10 },
 	{ "view", "what cannot be is refused", what_cannot_be_is_refused, 10 },
 	{ "view", "another thread may end it", another_thread_may_end_it, 10 },
+	/* hazard 7 */
 	{ "view", "a holder costs its values to the byte",
 	  a_holder_costs_its_values_to_the_byte, 30 },
+	/* hazard 5 */
 	{ "view", "a holder that dies before the values are replaced costs nothing",
 	  a_holder_that_dies_before_the_values_are_replaced_costs_nothing, 20 },
 	{ "view", "an heir lets go of what the dead held", an_heir_lets_go_of_what_the_dead_held,
@@ -790,6 +792,7 @@ const struct skv_test skv_tests_view[] = {
 	{ "pin", "a reader of a hot large value is not starved",
 	  a_reader_of_a_hot_large_value_is_not_starved, 60 },
 #endif
+	/* hazard 9 */
 	{ "view", "a view is whole in a storm of writes", a_view_is_whole_in_a_storm_of_writes, 120 },
 	{ 0 },
 };

@@ -1164,6 +1164,7 @@ const struct skv_test skv_tests_wait[] = {
 	{ "wait", "a relay by any change loses no baton", relay_by_any_change_loses_no_baton, 60 },
 	{ "wait", "a crowd sees the last change of every key",
 	  crowd_sees_the_last_change_of_every_key, 60 },
+	/* hazard 31 */
 	{ "wait", "a signal ends a wait", signal_ends_a_wait, 20 },
 	{ "wait", "stopping and going on does not end a wait",
 	  stopping_and_going_on_does_not_end_a_wait, 10 },
@@ -1181,7 +1182,9 @@ const struct skv_test skv_tests_wait[] = {
 	  10 },
 	{ "wait", "a key that is put and removed between two looks is as it was",
 	  key_that_is_put_and_removed_between_two_looks_is_as_it_was, 10 },
+	/* hazard 29 */
 	{ "wait", "the reaper wakes whom the dead did not", reaper_wakes_whom_the_dead_did_not, 30 },
+	/* hazard 29 */
 	{ "wait", "a slice wakes whom the dead did not", slice_wakes_whom_the_dead_did_not, 30 },
 	{ "wait", "a slice wakes whom the stopped did not", slice_wakes_whom_the_stopped_did_not, 30 },
 	{ "wait", "a stopped changer delays only whom nobody else wakes",

@@ -4,6 +4,7 @@
 # Two users on one machine: with mode 0644 the other one reads, scans and dumps, cannot write,
 # and is told so; with mode 0600 cannot do anything; and can never remove what is not his.
 # A map of mode 0666 belongs to both; one of the other user is recovered after a kill.
+# hazard 18
 
 . "$(dirname "$0")/../tools/kit"
 

@@ -14,7 +14,7 @@ void skv_segment_name(char ret_name[64])
 {
 	static unsigned int n;
 
-	snprintf(ret_name, 64, "limits-%d-%u", (int)getpid(), n++);
+	snprintf(ret_name, 64, "test-%d-%u", (int)getpid(), n++);
 	shmkv_unlink(ret_name);
 }
 

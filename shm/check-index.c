@@ -100,6 +100,10 @@ static void examine_record(struct skv_check_walk *walk, const struct governed *g
 		find(f, 13, "leaf %u slot %u says that its key expires, but not when", g->leaf, i);
 		return;
 	}
+	if (skv_deadline_of(map, seen.w, off) > skv_deadline_after(skv_clock_boot_ns(), SHMKV_TTL_MAX)) {
+		find(f, 13, "leaf %u slot %u expires later than anything can", g->leaf, i);
+		return;
+	}
 	if ((seen.w & SKV_SLOT_EXPIRES) && !skv_load_relaxed(&skv_super(map)->expires)) {
 		find(f, 13, "leaf %u slot %u expires in a segment where nothing does", g->leaf, i);
 		return;

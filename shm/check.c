@@ -28,8 +28,8 @@
  *  C10  a chunk has a state
  *  C11  a process slot has a state, and a context belongs to a slot that is taken
  *  C12  the watermarks of the superblock lie within the geometry
- *  C13  a slot that EXPIRES names a record with a deadline, and the superblock says that there are
- *       such; whether it has come is no question here
+ *  C13  a slot that EXPIRES names a record with a deadline that may have been given to it, and the
+ *       superblock says that there are such; whether it has come is no question here
  *
  * and what is no contradiction but lost until somebody gives it back (leaks):
  *

@@ -290,9 +290,12 @@ struct look {
 /* A key that expires is a change that nobody makes: nobody will wake us for it. */
 static uint64_t expires_at(uint64_t expiry_ms)
 {
-	uint64_t now_ms = skv_clock_boot_ms();
+	uint64_t now_ms = skv_clock_boot_ms(), left_ms = expiry_ms > now_ms ? expiry_ms - now_ms : 1;
 
-	return skv_clock_ns() + (expiry_ms > now_ms ? expiry_ms - now_ms : 1) * 1000000u;
+	/* More is damage, and would come out as a time that is over. */
+	if (left_ms > SHMKV_TTL_MAX)
+		left_ms = SHMKV_TTL_MAX;
+	return skv_clock_ns() + left_ms * 1000000u;
 }
 
 static int look_at(const struct skv_map *map, const struct subject *subject, struct look *ret)

@@ -516,6 +516,15 @@ static void key_expires_where_none_does(struct patient *p)
 	poke(p, &slot->w, slot->w | SKV_SLOT_EXPIRES);
 }
 
+static void key_expires_too_late(struct patient *p)
+{
+	struct skv_cell *slot = live_slot(p);
+
+	poke(p, &skv_super(&p->map)->expires, 1);
+	poke(p, &skv_record_at(&p->map, skv_slot_off(slot->w))->expiry, UINT64_MAX / 1000000);
+	poke(p, &slot->w, slot->w | SKV_SLOT_EXPIRES);
+}
+
 static void each_invariant_is_named_when_it_is_broken(void)
 {
 	static const struct {
@@ -557,6 +566,7 @@ static void each_invariant_is_named_when_it_is_broken(void)
 		ROW(12, contexts_beyond_the_table),
 		ROW(13, key_expires_never),
 		ROW(13, key_expires_where_none_does),
+		ROW(13, key_expires_too_late),
 #undef ROW
 	};
 	struct patient p = { .n_undo = 0 };

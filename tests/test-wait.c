@@ -3,7 +3,10 @@
 
 #include "api/handle.h"
 #include "base/fault.h"
+#include "shm/index.h"
 #include "shm/wait.h"
+
+#include <shmkv/expiry.h>
 
 #include <errno.h>
 #include <pthread.h>
@@ -829,6 +832,41 @@ static void child_does_not_touch_its_parents_waits(void)
 }
 
 #ifdef SKV_FAULT_POINTS
+
+/* ---- a deadline that nobody gave ------------------------------------------------------ */
+
+static unsigned int n_slept;
+
+static void count_sleeps(enum skv_fault_point point)
+{
+	n_slept += point == SKV_FAULT_WAIT_FLAGGED;
+}
+
+/* Its distance in nanoseconds is more than 64 bits: what is left of it must not be "now". */
+static void damaged_deadline_makes_nobody_run(void)
+{
+	static const uint64_t expiries[] = { UINT64_MAX, UINT64_MAX / 1000000, UINT64_MAX / 1000000 + 1,
+					     UINT64_MAX / 2, (uint64_t)1 << 63 };
+	const struct skv_key key = { "k", 1 };
+	struct skv_found found;
+	struct skv_segment s;
+	uint64_t token;
+	size_t i;
+
+	begin(&s);
+	CHECK_EQ(shmkv_put_ttl(s.kv, "k", 1, shmkv_int(1), 1000000, &token), 0);
+	CHECK_EQ(skv_index_find(map_of(s.kv), &key, &found), 0);
+	skv_fault_watch(count_sleeps);
+	for (i = 0; i < ARRAY_LEN(expiries); i++) {
+		skv_store_relaxed(&skv_record_at(map_of(s.kv), found.off)->expiry, expiries[i]);
+		n_slept = 0;
+		CHECK_EQ(shmkv_wait(s.kv, "k", 1, token, shmkv_deadline_in(50), NULL), -ETIMEDOUT);
+		CHECK(n_slept > 0 && n_slept < 50);
+	}
+	skv_fault_watch(NULL);
+	CHECK_EQ(shmkv_del(s.kv, "k", 1), 0);
+	skv_segment_end(&s);
+}
 /* ---- changes in every gap ------------------------------------------------------------- */
 
 struct meanwhile {
@@ -1176,6 +1214,7 @@ const struct skv_test skv_tests_wait[] = {
 	{ "wait", "a child does not touch its parent's waits", child_does_not_touch_its_parents_waits,
 	  10 },
 #ifdef SKV_FAULT_POINTS
+	{ "wait", "a damaged deadline makes nobody run", damaged_deadline_makes_nobody_run, 10 },
 	{ "wait", "a change in any gap of a wait is noticed", change_in_any_gap_of_a_wait_is_noticed,
 	  10 },
 	{ "wait", "cancelling in any gap of a wait ends it", cancelling_in_any_gap_of_a_wait_ends_it,

@@ -122,7 +122,7 @@ int shmkv_maintain(struct shmkv *kv);
  *  C10  chunks have a state
  *  C11  process slots have a state, and every thread's context has a process
  *  C12  the watermarks of chunks and contexts lie within the geometry
- *  C13  a key that expires has a deadline
+ *  C13  a key that expires has a deadline, and none that nobody can have given to it
  *
  * They hold at every moment, so a violation is a defect or damage also while others write: it
  * is told only after the versions of all words it follows from were found unchanged. What

@@ -124,6 +124,10 @@ static bool invariants_hold(struct final_check *check)
 	r = shmkv_info(check->kv, &report->info);
 	if (r < 0)
 		return fail_call(check, "info", r);
+	report->huge.size = sizeof(report->huge);
+	r = shmkv_huge_info(check->kv, &report->huge);
+	if (r < 0)
+		return fail_call(check, "huge_info", r);
 	if (report->info.processes_dead)
 		return FAIL(check, "%" PRIu32 " dead processes are left after recovery",
 			    report->info.processes_dead);

@@ -36,6 +36,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include <shmkv/huge.h>
 #include <shmkv/inspect.h>
 
 #include "stress/stress-keys.h"
@@ -117,6 +118,7 @@ struct ledger_final {
 	struct shmkv_recovery recovery;
 	struct shmkv_audit audit; /* before the map is cleared */
 	struct shmkv_info info;
+	struct shmkv_huge huge;
 	struct shmkv_stats stats;
 	uint64_t keys;
 	uint64_t payload_bytes; /* keys and values as they were stored */

@@ -48,6 +48,7 @@ static int create(const struct stress_options *opts, const char *segment, struct
 	segment_opts.max_bytes = opts->max_bytes;
 	segment_opts.hash = opts->hash;
 	segment_opts.evict = opts->evict;
+	segment_opts.huge_pages = opts->huge;
 	segment_opts.max_processes = opts->procs + 2;
 	segment_opts.max_threads = opts->procs * opts->threads + 2;
 	if (segment_opts.max_threads > 4095)

@@ -36,6 +36,7 @@ enum {
 	OPT_SIZE,
 	OPT_HASH,
 	OPT_EVICT,
+	OPT_HUGE,
 	OPT_WATCHDOG,
 	OPT_SEGMENT,
 	OPT_KEEP,
@@ -63,6 +64,7 @@ static const struct option long_options[] = {
 	{ "size", required_argument, NULL, OPT_SIZE },
 	{ "hash", required_argument, NULL, OPT_HASH },
 	{ "evict", required_argument, NULL, OPT_EVICT },
+	{ "huge-pages", required_argument, NULL, OPT_HUGE },
 	{ "watchdog", required_argument, NULL, OPT_WATCHDOG },
 	{ "segment", required_argument, NULL, OPT_SEGMENT },
 	{ "keep", no_argument, NULL, OPT_KEEP },
@@ -99,6 +101,7 @@ static const char help_text[] =
 	"  --size BYTES         limit of the segment, K, M, G allowed (twice the need; with --evict\n"
 	"                       a quarter)\n"
 	"  --evict KIND         a cache: lru or lfu; keys may go, nothing else may happen (none)\n"
+	"  --huge-pages WHEN    never, lazy or eager; segments of 64M or more (lazy)\n"
 	"  --segment NAME       create it, or use it if it is empty, and leave it in place\n"
 	"  --keep               leave the segment in place\n"
 	"output\n"
@@ -264,6 +267,12 @@ static bool parse_hash(const char *text, unsigned int *ret)
 	return true;
 }
 
+static const char *const huge_words[] = {
+	[SHMKV_HUGE_NEVER] = "never",
+	[SHMKV_HUGE_LAZY] = "lazy",
+	[SHMKV_HUGE_EAGER] = "eager",
+};
+
 static bool parse_evict(const char *text, unsigned int *ret)
 {
 	if (strcmp(text, "none") == 0)
@@ -275,6 +284,19 @@ static bool parse_evict(const char *text, unsigned int *ret)
 	else
 		return refuse("--evict %s: expected none, lru or lfu", text);
 	return true;
+}
+
+static bool parse_huge(const char *text, unsigned int *ret)
+{
+	unsigned int i;
+
+	for (i = SHMKV_HUGE_NEVER; i <= SHMKV_HUGE_EAGER; i++) {
+		if (strcmp(text, huge_words[i]) == 0) {
+			*ret = i;
+			return true;
+		}
+	}
+	return refuse("--huge-pages %s: expected never, lazy or eager", text);
 }
 
 /* Names are checked again by the library; here only so that the message comes early. */
@@ -454,6 +476,9 @@ bool stress_options_parse(struct stress_options *opts, int argc, char **argv, in
 		case OPT_EVICT:
 			fine = parse_evict(optarg, &opts->evict);
 			break;
+		case OPT_HUGE:
+			fine = parse_huge(optarg, &opts->huge);
+			break;
 		case OPT_WATCHDOG:
 			fine = parse_small("watchdog", optarg, 1, 86400, &opts->watchdog_s);
 			break;
@@ -540,6 +565,8 @@ void stress_options_print(const struct stress_options *opts, FILE *out)
 		fprintf(out, " --hash %s", opts->hash == SHMKV_HASH_XXH3 ? "xxh3" : "siphash13");
 	if (opts->evict)
 		fprintf(out, " --evict %s", opts->evict == SHMKV_EVICT_LRU ? "lru" : "lfu");
+	if (opts->huge)
+		fprintf(out, " --huge-pages %s", huge_words[opts->huge]);
 	if (opts->watchdog_s != 60)
 		fprintf(out, " --watchdog %u", opts->watchdog_s);
 	if (opts->segment) {

@@ -56,6 +56,7 @@ struct stress_options {
 	bool sized_here; /* max_bytes was estimated, so a full segment is a failure */
 	unsigned int hash; /* enum shmkv_hash */
 	unsigned int evict; /* enum shmkv_evict: any key may go at any time */
+	unsigned int huge;  /* enum shmkv_huge_pages */
 	unsigned int watchdog_s;
 	const char *segment; /* NULL: a name of its own, removed at the end */
 	const char *history; /* directory, or NULL */

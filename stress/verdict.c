@@ -77,6 +77,9 @@ static void print_text(const struct stress_options *opts, const struct ledger *l
 		       final->info.reserved_bytes >> 20, final->info.max_bytes >> 20,
 		       final->info.leaves, final->info.splits, final->info.compactions,
 		       final->info.recoveries, final->recovery.processes, final->recovery.blocks);
+	if (final->huge.huge_bytes)
+		printf("huge pages: %" PRIu64 " MiB of %" PRIu64 " in use\n", final->huge.huge_bytes >> 20,
+		       final->huge.full_bytes >> 20);
 	if (figures->clients_used_up)
 		puts("ended early: a history has room for 65535 threads and all were used");
 	if (figures->interrupted)
@@ -180,6 +183,7 @@ static void json_final(const struct ledger_final *final)
 	json_u64("recoveries", final->info.recoveries);
 	json_u64("evictions", final->info.evictions);
 	json_u64("expired", final->info.expired);
+	json_u64("huge_bytes", final->huge.huge_bytes);
 	json_u64("recovered_processes", final->recovery.processes);
 	json_u64("recovered_blocks", final->recovery.blocks);
 	json_u64("recovered_bytes", final->recovery.bytes);

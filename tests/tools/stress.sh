@@ -296,6 +296,7 @@ ok_if "a mix of twelve" refused "six weights" --mix 1:1:1:1:1:1:1:1:1:1:1:1
 ok_if "a mix of nothing" refused "six weights" --mix 0:0:0:0:0:0
 ok_if "fault points where there are none" refused "without fault points" --aim
 ok_if "a nap that is none" refused "--jitter -1" --jitter -1
+ok_if "an unknown time for huge pages" refused "never, lazy or eager" --huge-pages often
 ok_if "an unknown eviction" refused "none, lru or lfu" --evict fifo
 ok_if "a history of a cache" refused "why a key is gone" --history "$tap_dir/none" --evict lru
 ok_if "an unknown hash" refused "siphash13 or xxh3" --hash md5

@@ -56,7 +56,8 @@ enum shmkv_commit_mode {
  * -EMLINK when this thread has SHMKV_DRAFTS_MAX drafts open on this handle.
  *
  * Threads: any; the draft may be filled and ended by every thread of the process, by one at a
- * time. It counts as the reserving thread's until then, also after that thread has ended.
+ * time. It counts as the reserving thread's until then, also after that thread has ended; and as
+ * that of a later thread which is given its place because no other is free.
  * It is gone in a forked child, which must not touch its data, and when the handle is
  * detached. Nothing may be writing to it that outlives the process: no asynchronous input
  * (io_uring, RDMA) whose completion was not waited for.

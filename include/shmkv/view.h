@@ -53,7 +53,8 @@ struct shmkv_view {
  * call or view), -EAGAIN, -EBUSY, -EBADMSG, -EOPNOTSUPP.
  *
  * Threads: any; the view may be used and ended by every thread of the process, by one at a
- * time. It counts as the beginning thread's until then, also after that thread has ended.
+ * time. It counts as the beginning thread's until then, also after that thread has ended; and as
+ * that of a later thread which is given its place because no other is free.
  * It is gone in a forked child, which must not touch its data, and when the handle is
  * detached.
  */

@@ -6,7 +6,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include <shmkv/expiry.h>
 #include <shmkv/wait.h>
 
 #include "entries.h"
@@ -15,8 +17,18 @@
 
 /*
  * One key is waited for by itself. Of several keys the tool remembers what it has shown of
- * each, and looks at all of them when anything has changed.
+ * each, and looks at all of them when anything has changed, and when the first of them expires,
+ * which is no change of the segment.
+ *
+ * A look walks over the keys while others write. What happened before it began is shown by it
+ * or was shown before: so an expiry is never shown later than a change that came after it, unless
+ * both fell into one look. Within a look keys are shown as the walk meets them, and at its
+ * end those that are gone.
  */
+
+/* The machine may sleep: deadlines of keys go on then, those of waits do not. */
+#define SLEEP_MAX_MS 1000u
+
 struct watch {
 	struct cli_call *call;
 	struct emitter emitter;
@@ -114,8 +126,26 @@ static void show_gone(const void *key, size_t key_len, void *arg)
 	show(arg, key, key_len, NULL, 0, 0);
 }
 
-/* All keys with the prefix, against what the table says of them. */
-static int look(struct watch *w, struct token_table *table, const char *prefix)
+/* The time that is left to the entry, if it is less than @ttl_ms. */
+static int note_ttl(const struct shmkv_scan *scan, uint64_t *ttl_ms)
+{
+	uint64_t left = 0;
+	int r = shmkv_scan_ttl(scan, &left);
+
+	/* Expired since the scan gave it: the next look is due at once. */
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (left < *ttl_ms)
+		*ttl_ms = left;
+	return 0;
+}
+
+/*
+ * All keys with the prefix, against what the table says of them. @ret_ttl_ms: how long the first
+ * of them to expire has still to live.
+ */
+static int look(struct watch *w, struct token_table *table, const char *prefix,
+		uint64_t *ret_ttl_ms)
 {
 	size_t prefix_len = strlen(prefix);
 	struct shmkv_entry entry;
@@ -124,6 +154,7 @@ static int look(struct watch *w, struct token_table *table, const char *prefix)
 	bool changed;
 	int r;
 
+	*ret_ttl_ms = SHMKV_TTL_NEVER;
 	r = shmkv_scan_begin(w->call->kv, 0, &scan);
 	if (r < 0)
 		return r;
@@ -131,6 +162,8 @@ static int look(struct watch *w, struct token_table *table, const char *prefix)
 		if (entry.key_len < prefix_len || memcmp(entry.key, prefix, prefix_len) != 0)
 			continue;
 		r = token_table_note(table, entry.key, entry.key_len, entry.token, &changed);
+		if (r == 0)
+			r = note_ttl(scan, ret_ttl_ms);
 		if (r < 0)
 			break;
 		if (changed)
@@ -143,22 +176,57 @@ static int look(struct watch *w, struct token_table *table, const char *prefix)
 	return r < 0 ? r : 0;
 }
 
+static uint64_t boot_ms(void)
+{
+	struct timespec now;
+
+	/* The clock that deadlines of keys are counted by. */
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Sleeps until there is reason for another look. */
+static int sleep_until_due(const struct watch *w, uint64_t state, uint64_t ttl_ms)
+{
+	/* What is left is rounded down. */
+	uint64_t due = ttl_ms < SHMKV_TTL_NEVER ? boot_ms() + ttl_ms + 1 : UINT64_MAX;
+	uint64_t now, wake;
+	int r;
+
+	for (;;) {
+		wake = w->deadline;
+		if (due != UINT64_MAX) {
+			now = boot_ms();
+			wake = shmkv_deadline_in(due <= now ? 0 :
+						 due - now < SLEEP_MAX_MS ? due - now : SLEEP_MAX_MS);
+		}
+		if (wake > w->deadline)
+			wake = w->deadline;
+		r = shmkv_wait_any(w->call->kv, state, wake, NULL);
+		if (r != -ETIMEDOUT || wake == w->deadline)
+			return r;
+		if (boot_ms() >= due)
+			return 0;
+	}
+}
+
 static int watch_many(struct watch *w, const char *prefix)
 {
 	struct token_table table = { .slots = NULL };
 	struct cli_call *call = w->call;
-	uint64_t state = 0;
+	uint64_t state = 0, ttl_ms;
 	int r = 0;
 
 	while (r == 0 && !is_enough(w)) {
+		ttl_ms = SHMKV_TTL_NEVER;
 		/* Before the look: what changes meanwhile makes another one. */
 		r = shmkv_state(call->kv, &state);
 		if (r == 0)
-			r = look(w, &table, prefix);
+			r = look(w, &table, prefix, &ttl_ms);
 		w->first = false;
 		out_flush(&call->cli->out);
 		if (r == 0 && !is_enough(w))
-			r = shmkv_wait_any(call->kv, state, w->deadline, NULL);
+			r = sleep_until_due(w, state, ttl_ms);
 		if (r == -EINTR)
 			r = 0;
 	}

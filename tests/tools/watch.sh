@@ -85,11 +85,51 @@ ok_if "each line is an object with its value" sh -c \
 	"jq -s -e '[.[].event] == [\"put\",\"put\",\"del\",\"del\"] and .[1].value == [1] and
 		(.[0].token | type == \"string\") and (.[2] | has(\"value\") | not)' '$tap_dir/watched'"
 
+# An expiry is no change of the segment. Keys expire only after the watch has shown them.
+expiring() {
+	kv clear >/dev/null
+	kv put e:1 one --ttl 1h && kv put e:2 two --ttl 2h && watch "$@" --now --timeout 20 &&
+		shown 2 && kv touch e:1 200ms && seen "del${tab}e:1" &&
+		kv touch e:2 1ms && seen "del${tab}e:2" && kv put e:1 new --ttl 3h &&
+		seen "put${tab}e:1${tab}\"new\"" && kv touch e:1 100ms && seen "del${tab}e:1"
+}
+
+shown() {
+	while kill -0 "$watcher" 2>/dev/null && [ "$(wc -l <"$tap_dir/watched")" -lt "$1" ]; do
+		sleep 0.02
+	done
+	[ "$(wc -l <"$tap_dir/watched")" -ge "$1" ]
+}
+
+ok_if "all keys: those that expire are gone, though nobody changes anything" expiring --all
+kill -TERM "$watcher"
+ok_if "and the watch goes on until it is ended" ended_with 0
+ok_if "the same of a prefix" expiring --prefix e:
+kill -TERM "$watcher"
+ok_if "which is ended, too" ended_with 0
+ok_if "the same read-only" expiring --all --read-only
+kill -TERM "$watcher"
+ok_if "which is ended as well" ended_with 0
+
+# A stopped watch looks when it goes on.
+expired_before() {
+	kv clear >/dev/null
+	kv put e:1 one --ttl 1h && watch --all --now --count 3 --timeout 20 &&
+		seen "put${tab}e:1${tab}\"one\"" && kill -STOP "$watcher" && kv touch e:1 10ms || return 1
+	while kv exists e:1 >/dev/null; do :; done
+	kv put later 1 --int && kill -CONT "$watcher" && ended_with 0 &&
+		grep -q "del${tab}e:1" "$tap_dir/watched" && grep -q "put${tab}later" "$tap_dir/watched"
+}
+ok_if "an expiry before a change is shown in the same look" expired_before
+
 # Without --now only changes count.
 kv put k 1 --int
 exits 1 "--timeout ends it with 1" kv watch k --timeout 0.05
 ok_if "and nothing is printed" test ! -s "$tap_dir/out" -a ! -s "$tap_dir/err"
 exits 1 "also for all keys" kv watch --all --timeout 0.05
+kv put other:1 one --ttl 50ms
+exits 1 "and for a prefix while other keys expire" kv watch --prefix k --timeout 0.2
+ok_if "which it does not show" test ! -s "$tap_dir/out" -a ! -s "$tap_dir/err"
 exits 0 "unless what was wanted came" kv watch k --now --count 1 --timeout 5
 exits 1 "an absent key is nothing" kv watch none --now --timeout 0
 

@@ -23,6 +23,7 @@ static const struct {
 	{ "hamt", "the persistent trie by libhamt's protocol, beside GLib", bench_hamt },
 	{ "huge", "what making huge pages costs, and whom", bench_huge },
 	{ "maps", "all maps beside GLib, std::unordered_map and others, on the same keys", bench_maps },
+	{ "peers", "the same work on shmkv and on what people otherwise use, beside the limits", bench_peers },
 	{ "read", "random keys of a full map, one by one and in batches", bench_read },
 };
 
@@ -177,6 +178,12 @@ static error_t parse(int key, char *text, struct argp_state *state)
 	case 's':
 		arguments->options.samples = (unsigned int)parse_number(state, text);
 		return 0;
+	case 'F':
+		arguments->options.full = true;
+		return 0;
+	case 'l':
+		arguments->options.is_long = true;
+		return 0;
 	case ARGP_KEY_ARG:
 		if (arguments->workload)
 			argp_error(state, "one workload at a time");
@@ -184,7 +191,7 @@ static error_t parse(int key, char *text, struct argp_state *state)
 		return 0;
 	case ARGP_KEY_END:
 		if (!arguments->workload)
-			argp_error(state, "which workload? There are: fill, evict, frames, hamt, huge, maps, read");
+			argp_error(state, "which workload? There are: fill, evict, frames, hamt, huge, maps, peers, read");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -198,11 +205,13 @@ int main(int argc, char **argv)
 		{ "value", 'v', "BYTES", 0, "Payload of a value; 64 by default", 0 },
 		{ "mixed", 'm', NULL, 0, "evict: values of 32 bytes to 64 KiB", 0 },
 		{ "hash", 'h', "KIND", 0, "siphash13 (default) or xxh3", 0 },
-		{ "csv", 'c', NULL, 0, "maps: lines of comma-separated values", 0 },
-		{ "only", 'o', "TEXT", 0, "maps: methods whose names contain this", 0 },
+		{ "csv", 'c', NULL, 0, "maps, peers: lines of comma-separated values", 0 },
+		{ "only", 'o', "TEXT", 0, "maps: methods, peers: peers whose names contain this", 0 },
 		{ "data", 'd', "TEXT", 0, "maps: keys whose names contain this: sequential, random, collisions, words, packages, files", 0 },
 		{ "from", 'f', "N", 0, "maps: sizes from this on", 0 },
-		{ "samples", 's', "N", 0, "maps: of each method, which is given the fastest; 5 by default", 0 },
+		{ "samples", 's', "N", 0, "maps: of each method, which is given the fastest, 5 by default; peers: rounds", 0 },
+		{ "full", 'F', NULL, 0, "peers: all sizes, up to 10M entries, and more rounds", 0 },
+		{ "long", 'l', NULL, 0, "peers: also how long single calls took, for every workload", 0 },
 		{ "json", 'j', NULL, 0, "One JSON object per row", 0 },
 		{ 0 },
 	};
@@ -216,6 +225,7 @@ int main(int argc, char **argv)
 		       "  frames large values, written and read with a copy and in place\n"
 		       "  hamt   the persistent trie by libhamt's protocol, from 1k keys on, beside GLib\n"
 		       "  maps   all maps beside GLib, std::unordered_map and others, on the same keys\n"
+		       "  peers  the same work on shmkv and on what people otherwise use, beside the limits\n"
 		       "  read   random keys of a full map, one by one and in batches\n\nExit status: 0 "
 		       "measured, 1 something failed, 64 wrong usage.",
 	};
@@ -231,7 +241,7 @@ int main(int argc, char **argv)
 		}
 	}
 	fprintf(stderr,
-		"shmkv-bench: no workload '%s'; there are: fill, evict, frames, hamt, huge, maps, read\n",
+		"shmkv-bench: no workload '%s'; there are: fill, evict, frames, hamt, huge, maps, peers, read\n",
 		arguments.workload);
 	return 64;
 }

@@ -22,7 +22,8 @@ struct bench_options {
 	/* maps: methods and data whose names contain this; sizes from first on; NULL, 0: all */
 	const char *only, *data;
 	uint64_t first;
-	unsigned int samples; /* maps: of each method; 0: 5 */
+	unsigned int samples; /* maps: of each method; 0: 5; peers: rounds */
+	bool full, is_long;   /* peers: all sizes; latencies of every call, too */
 	bool progress; /* standard error is a terminal */
 };
 
@@ -49,6 +50,7 @@ int bench_maps(const struct bench_options *options);
 int bench_evict(const struct bench_options *options);
 int bench_frames(const struct bench_options *options);
 int bench_huge(const struct bench_options *options);
+int bench_peers(const struct bench_options *options);
 int bench_read(const struct bench_options *options);
 
 #endif

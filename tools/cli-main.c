@@ -53,6 +53,32 @@ void cli_overview(struct cli *cli)
 		 "4 permission, 5 no space, 6 damaged, 7 anything else.\n");
 }
 
+static bool is_offered(const struct cli *cli, const struct cli_verb *verb)
+{
+	return verb && (verb->flags & (cli->in_shell ? VERB_SHELL : VERB_COMMAND));
+}
+
+/* @verb: NULL if neither the shell nor the command line has it. */
+static int not_offered(struct cli_call *call, const struct cli_verb *verb, const char *name)
+{
+	bool in_shell = call->cli->in_shell;
+	char hint[80];
+
+	if (!verb)
+		return report_problem(&call->rep, TOOL_USAGE, "EINVAL",
+				      in_shell ? "see \"help\"" : "see \"shmkv --help\"",
+				      "there is no verb \"%s\" %s", name,
+				      in_shell ? "in the shell" : "on the command line");
+	if (in_shell)
+		snprintf(hint, sizeof(hint), "outside of the shell \"shmkv %s --help\" explains it",
+			 verb->name);
+	else
+		snprintf(hint, sizeof(hint), "\"shmkv attach NAME\" opens the shell");
+	return report_problem(&call->rep, TOOL_USAGE, "EINVAL", hint,
+			      "\"%s\" is a verb of the %s only", verb->name,
+			      in_shell ? "command line" : "shell");
+}
+
 int cli_help(struct cli_call *call)
 {
 	const struct cli_verb *verb;
@@ -62,8 +88,8 @@ int cli_help(struct cli_call *call)
 		return TOOL_OK;
 	}
 	verb = cli_verb_find(call->topic);
-	if (!verb)
-		return cli_usage(call, "there is no verb \"%s\"", call->topic);
+	if (!is_offered(call->cli, verb))
+		return not_offered(call, verb, call->topic);
 	cli_verb_help(call->cli, verb);
 	return TOOL_OK;
 }
@@ -127,11 +153,8 @@ int cli_run(struct cli *cli, int argc, char **argv)
 	int r;
 
 	call.verb = cli_verb_find(argv[0]);
-	if (!call.verb || !(call.verb->flags & (cli->in_shell ? VERB_SHELL : VERB_COMMAND)))
-		return report_problem(&call.rep, TOOL_USAGE, "EINVAL",
-				      cli->in_shell ? "see \"help\"" : "see \"shmkv --help\"",
-				      "there is no verb \"%s\" %s", argv[0],
-				      cli->in_shell ? "in the shell" : "on the command line");
+	if (!is_offered(cli, call.verb))
+		return not_offered(&call, call.verb, argv[0]);
 	call.rep.verb = call.verb->name;
 	call.rep.segment = cli->segment;
 

@@ -24,7 +24,7 @@ complains 2 "one type" "two types" kv put k 1 --int --float
 complains 2 "exclude" "two sources" kv put k --bin /dev/null --from /dev/null
 complains 2 "exclude" "--raw and --hex" kv get k --raw --hex
 complains 2 "exclude" "--raw and --json" kv get k --raw --json
-complains 2 "on the command line" "exit is no verb of the command line" "$SHMKV" exit
+complains 2 '"exit" is a verb of the shell only' "exit is no verb of the command line" "$SHMKV" exit
 complains 2 "NAME is missing" "dump without a name" "$SHMKV_DUMP"
 complains 2 'unexpected word "x"' "dump with two" dump x
 complains 2 "exclude" "dump in two forms" dump --json --ndjson

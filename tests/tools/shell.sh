@@ -43,6 +43,23 @@ not_ok_if "without create" grep -q '^  create' "$tap_dir/out"
 exits 0 "help put explains put" sh -c "echo help put | '$SHMKV' attach '$seg'"
 ok_if "without NAME" grep -q 'Usage: put .*KEY VALUE' "$tap_dir/out"
 
+# What the manual says of the verbs that the shell has not, against the two lists.
+verbs_of() {
+	sed -n 's/^  \([a-z][a-z]*\)  .*/\1/p' | sort
+}
+manual_is_true() {
+	"$SHMKV" --help | verbs_of >"$tap_dir/verbs"
+	echo help | "$SHMKV" attach "$seg" | verbs_of >"$tap_dir/shell-verbs"
+	sed -n '/^# THE SHELL/,/one$/p' "$SRC/docs/shmkv.1.scd" | tr '\n' ' ' |
+		sed 's/.*all verbs but\(.*\), without.*/\1/' | grep -o '[a-z][a-z]*[*]' | tr -d '*' |
+		sort >"$tap_dir/excepted"
+	comm -23 "$tap_dir/verbs" "$tap_dir/shell-verbs" >"$tap_dir/missing"
+	cat "$tap_dir/excepted" "$tap_dir/missing"
+	[ -s "$tap_dir/missing" ] && cmp "$tap_dir/excepted" "$tap_dir/missing" &&
+		[ "$(comm -13 "$tap_dir/verbs" "$tap_dir/shell-verbs")" = exit ]
+}
+ok_if "the manual names the verbs that the shell has not" manual_is_true
+
 fails() {
 	printf '%s\n' "$3" >"$tap_dir/commands"
 	exits "$1" "$2" sh -c "'$SHMKV' attach '$seg' <'$tap_dir/commands'"
@@ -58,6 +75,11 @@ fails 2 "an unknown escape" 'get "\q"'
 fails 2 "a NUL byte in a word" 'get "\x00"'
 fails 2 "an unknown verb" "nonsense"
 fails 2 "a verb of the command line" "create x"
+ok_if "is said to be one" grep -q '"create" is a verb of the command line only' "$tap_dir/err"
+fails 2 "help on such a verb" "help top"
+ok_if "says where it is explained" grep -q 'outside of the shell "shmkv top --help"' "$tap_dir/err"
+fails 2 "help on what there is not" "help nonsense"
+complains 2 '"exit" is a verb of the shell only' "help on a verb of the shell" "$SHMKV" help exit
 fails 2 "standard input as a value" "put k --bin -"
 fails 2 "wrong usage does not end the shell" "get
 count"

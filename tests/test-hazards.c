@@ -11,7 +11,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -110,152 +109,6 @@ static void small_buffers_in_a_loop_leave_nothing(void)
 	CHECK_EQ(shmkv_clear(s.kv, NULL), 0);
 	CHECK_EQ(skv_segment_used(s.kv), 0);
 	skv_segment_end(&s);
-}
-
-/* ---- a reader that is stopped ------------------------------------------------------- */
-
-#define STEPPED_LEN 300u
-#define OTHER_LEN 40u
-
-struct stepped {
-	struct skv_segment s;
-	struct answer {
-		int r;
-		size_t len;
-		uint8_t bytes[STEPPED_LEN];
-	} *answer;
-};
-
-/* Reads once between every two stops; the one who steps it ends it. */
-static void read_between_stops(void *arg)
-{
-	struct stepped *stepped = arg;
-	struct answer *answer = stepped->answer;
-	struct shmkv *kv;
-
-	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
-		_exit(2);
-	kv = skv_segment_attach(&stepped->s, 0);
-	for (;;) {
-		raise(SIGSTOP);
-		answer->r = shmkv_get_bin(kv, KEY("k"), answer->bytes, sizeof(answer->bytes),
-					  &answer->len);
-	}
-}
-
-/* One instruction more; false if the read is over. */
-static bool step_on(pid_t pid)
-{
-	int status;
-
-	CHECK_EQ(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
-	CHECK_EQ(waitpid(pid, &status, 0), pid);
-	CHECK(WIFSTOPPED(status));
-	return WSTOPSIG(status) != SIGSTOP;
-}
-
-static void go_on(pid_t pid)
-{
-	int status;
-
-	CHECK_EQ(ptrace(PTRACE_CONT, pid, NULL, NULL), 0);
-	CHECK_EQ(waitpid(pid, &status, 0), pid);
-	CHECK(WIFSTOPPED(status));
-	CHECK_EQ(WSTOPSIG(status), SIGSTOP);
-}
-
-/* The memory and the slot of the value are used for something else, @kind of it. */
-static void change_under_it(struct shmkv *kv, unsigned int kind, uint64_t salt)
-{
-	switch (kind) {
-	case 0: /* the same key again, with the same length, in the same block */
-		CHECK_EQ(shmkv_del(kv, KEY("k")), 0);
-		put_filled(kv, "k", STEPPED_LEN, salt);
-		break;
-	case 1: /* twice, so that the slot names the block that it named */
-		put_filled(kv, "k", STEPPED_LEN, salt + 1000000);
-		put_filled(kv, "k", STEPPED_LEN, salt);
-		break;
-	case 2: /* another key has the memory */
-		CHECK_EQ(shmkv_del(kv, KEY("k")), 0);
-		put_filled(kv, "other", STEPPED_LEN, salt + 1000000);
-		break;
-	default: /* the key has another value elsewhere, another key the memory */
-		CHECK_EQ(shmkv_del(kv, KEY("k")), 0);
-		put_filled(kv, "other", STEPPED_LEN, salt + 1000000);
-		put_filled(kv, "k", OTHER_LEN, salt);
-		break;
-	}
-}
-
-static void must_be(const struct answer *answer, size_t len, uint64_t salt, bool *ret_is)
-{
-	skv_fill(payload, len, salt);
-	*ret_is = answer->len == len && memcmp(answer->bytes, payload, len) == 0;
-}
-
-static void reader_stopped_at_every_instruction_sees_one_value(void)
-{
-	struct stepped stepped;
-	uint64_t n, at, n_all, stride, salt = 0, n_old = 0, n_new = 0, n_none = 0;
-	bool is_old, is_new, running = true;
-	unsigned int kind;
-	int status;
-	pid_t pid;
-
-	skv_segment_begin(&stepped.s, 2 * MIB);
-	stepped.answer = skv_shared(sizeof(*stepped.answer));
-	put_filled(stepped.s.kv, "k", STEPPED_LEN, salt);
-	pid = skv_fork(read_between_stops, &stepped);
-	CHECK_EQ(waitpid(pid, &status, 0), pid);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 2) {
-		skv_segment_end(&stepped.s);
-		skv_test_skip("nobody may be traced here");
-		return;
-	}
-	CHECK(WIFSTOPPED(status));
-	/* The first read takes what later ones have, the second one is as long as they are. */
-	go_on(pid);
-	for (n_all = 0; step_on(pid); n_all++)
-		;
-	stride = 1 + n_all / 700;
-	for (at = 1; running; at += stride) {
-		kind = (unsigned int)(at / stride % 4);
-		/* As it was before: the value in its place, and nothing else. */
-		shmkv_del(stepped.s.kv, KEY("other"));
-		put_filled(stepped.s.kv, "k", STEPPED_LEN, ++salt);
-		for (n = 0; running && n < at; n++)
-			running = step_on(pid);
-		change_under_it(stepped.s.kv, kind, salt + 500000);
-		if (running)
-			go_on(pid);
-		is_old = is_new = false;
-		if (stepped.answer->r == 0) {
-			must_be(stepped.answer, STEPPED_LEN, salt, &is_old);
-			must_be(stepped.answer, kind == 3 ? OTHER_LEN : STEPPED_LEN, salt + 500000,
-				&is_new);
-			/* What was there between the two writes is a value, too. */
-			if (kind == 1 && !is_old && !is_new)
-				must_be(stepped.answer, STEPPED_LEN, salt + 1500000, &is_new);
-			CHECK(is_old || (is_new && kind != 2));
-			n_old += is_old;
-			n_new += is_new;
-		} else {
-			CHECK_EQ(stepped.answer->r, -ENOENT);
-			CHECK(kind != 1);
-			n_none++;
-		}
-	}
-	fprintf(stderr, "# %llu instructions; stopped after %llu of them: %llu old, %llu new, %llu none\n",
-		(unsigned long long)n_all, (unsigned long long)salt, (unsigned long long)n_old,
-		(unsigned long long)n_new, (unsigned long long)n_none);
-	CHECK(n_old > 0 && n_new > 0 && n_none > 0);
-	CHECK_EQ(kill(pid, SIGKILL), 0);
-	CHECK_EQ(waitpid(pid, &status, 0), pid);
-	CHECK_EQ(shmkv_recover(stepped.s.kv,
-			       &(struct shmkv_recovery){ .size = sizeof(struct shmkv_recovery) }),
-		 0);
-	skv_segment_end(&stepped.s);
 }
 
 /* ---- the last one who leaves -------------------------------------------------------- */
@@ -554,9 +407,6 @@ const struct skv_test skv_tests_hazards[] = {
 	/* hazard 4 */
 	{ "hazards", "small buffers in a loop leave nothing", small_buffers_in_a_loop_leave_nothing,
 	  30 },
-	/* hazard 8 */
-	{ "hazards", "a reader stopped at every instruction sees one value",
-	  reader_stopped_at_every_instruction_sees_one_value, 120 },
 	/* hazard 15 */
 	{ "hazards", "whoever leaves last and however changes nothing",
 	  whoever_leaves_last_and_however_changes_nothing, 60 },

@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,7 +34,7 @@
 /* Operations of one kind in a sample, so that small maps are measured often. */
 #define SAMPLE_OPS ((uint64_t)50000)
 #define ROUNDS_MAX 500u
-/* A method that takes longer for a sample, as hsearch does for files, is left out. */
+/* Of processor time. What takes longer for a sample, as hsearch does for files, is left out. */
 #define SAMPLE_SECONDS 20u
 /* Items whose bytes stay in the second level of cache. */
 #define WARM_MAX ((uint64_t)10000)
@@ -157,11 +158,11 @@ static void measure_mixed(struct run *run, void *map)
 
 	if (run->method->insert(map, &data->insert) != data->n)
 		wrong(run, OP_INSERT, 0);
-	warm(run, &data->all);
+	warm(run, &data->mixed);
 	start = clock_ns(data->n);
-	found = run->method->mixed(map, &data->all, data->steps, data->n_steps);
+	found = run->method->mixed(map, &data->mixed, data->kinds);
 	run->times[OP_MIXED][run->round] =
-		(double)(clock_ns(data->n) - start) / (double)data->n_steps;
+		(double)(clock_ns(data->n) - start) / (double)data->mixed.n;
 	if (found == 0)
 		wrong(run, OP_MIXED, found);
 }
@@ -235,6 +236,7 @@ static void take_sample(const struct maps_method *method, const struct maps_data
 static int fork_sample(const struct maps_method *method, const struct maps_data *datas,
 		       unsigned int n_rounds, struct sample *ret_sample)
 {
+	const struct itimerval limit = { .it_value = { .tv_sec = SAMPLE_SECONDS } };
 	struct sample sample;
 	int pipe_fds[2], status;
 	bool complete;
@@ -247,7 +249,7 @@ static int fork_sample(const struct maps_method *method, const struct maps_data 
 	if (pid < 0)
 		return bench_failed("fork", -errno);
 	if (pid == 0) {
-		alarm(SAMPLE_SECONDS);
+		setitimer(ITIMER_PROF, &limit, NULL);
 		take_sample(method, datas, n_rounds, &sample);
 		_exit(write(pipe_fds[1], &sample, sizeof(sample)) != (ssize_t)sizeof(sample));
 	}
@@ -255,7 +257,7 @@ static int fork_sample(const struct maps_method *method, const struct maps_data 
 	complete = read(pipe_fds[0], ret_sample, sizeof(*ret_sample)) == (ssize_t)sizeof(*ret_sample);
 	close(pipe_fds[0]);
 	waitpid(pid, &status, 0);
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGPROF)
 		return -ETIME;
 	if (complete && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
@@ -284,9 +286,19 @@ static void keep_best(struct cell *cell, const struct sample *sample)
 	cell->n++;
 }
 
+/* Does the name contain one of the texts, which are separated by commas? */
 static bool is_chosen(const char *name, const char *only)
 {
-	return !only || strstr(name, only) != NULL;
+	size_t len;
+
+	for (; only; only = only[len] ? only + len + 1 : NULL) {
+		len = strcspn(only, ",");
+		if (memmem(name, strlen(name), only, len))
+			return true;
+		if (!only[len])
+			return false;
+	}
+	return true;
 }
 
 /* Resident memory comes in pages, so below this nobody could tell what an entry takes. */
@@ -359,7 +371,7 @@ static void prepare_all(const struct maps_method *method, struct maps_data *data
 	for (round = 0; round < n_rounds && method->prepare; round++) {
 		struct maps_batch *const batches[] = {
 			&datas[round].insert, &datas[round].lookup, &datas[round].update,
-			&datas[round].absent, &datas[round].all,
+			&datas[round].absent, &datas[round].mixed,
 		};
 
 		for (i = 0; i < sizeof(batches) / sizeof(batches[0]); i++) {

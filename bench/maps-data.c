@@ -2,8 +2,8 @@
 /*
  * maps-data: the keys on which bench-maps measures.
  *
- * All are texts. Integers are written in decimal digits. Half of the items of each dataset
- * are put into maps, the other half are looked for in vain.
+ * All are texts. Integers are written in decimal digits. What is looked for in vain are the next
+ * integers; or, of a list that is in the map as a whole, the same keys with a "~" behind.
  */
 #include "bench/maps.h"
 
@@ -72,6 +72,9 @@ static bool collisions(uint64_t i, struct maps_item *ret_item)
 
 /* ---- real keys ------------------------------------------------------------------- */
 
+/* Longer ones are left out. */
+#define KEY_MAX 4096u
+
 struct list {
 	char *bytes;
 	size_t len, cap;
@@ -111,7 +114,8 @@ static void list_add(struct list *list, const char *key, size_t key_len, const c
 	uint64_t cap = list->n_cap ? 2 * list->n_cap : 4096;
 	struct line *grown;
 
-	if (list->failed || key_len == 0 || value_len == 0 || value_len > MAPS_VALUE_MAX)
+	if (list->failed || key_len == 0 || key_len > KEY_MAX || value_len == 0 ||
+	    value_len > MAPS_VALUE_MAX)
 		return;
 	if (list->n == list->n_cap) {
 		grown = realloc(list->lines, cap * sizeof(*grown));
@@ -163,16 +167,27 @@ static void list_finish(struct list *list)
 	list->loaded = true;
 }
 
+/* Those of the list, then as many that are not in it. */
 static bool list_item(const struct list *list, uint64_t i, struct maps_item *ret_item)
 {
-	if (i >= list->n)
+	static char other[KEY_MAX + 2];
+	const struct line *line;
+
+	if (i >= 2 * list->n)
 		return false;
+	line = &list->lines[i % list->n];
 	*ret_item = (struct maps_item){
-		.key = list->bytes + list->lines[i].key,
-		.value = list->bytes + list->lines[i].value,
-		.key_len = list->lines[i].key_len,
-		.value_len = list->lines[i].value_len,
+		.key = list->bytes + line->key,
+		.value = list->bytes + line->value,
+		.key_len = line->key_len,
+		.value_len = line->value_len,
 	};
+	if (i >= list->n) {
+		memcpy(other, ret_item->key, line->key_len);
+		memcpy(other + line->key_len, "~", 2);
+		ret_item->key = other;
+		ret_item->key_len++;
+	}
 	return true;
 }
 
@@ -284,6 +299,7 @@ uint64_t maps_dataset_size(const struct maps_dataset *dataset)
 		return dataset->n_max;
 	while (dataset->item(n, &item))
 		n++;
+	/* The second half is not in the list. */
 	return n / 2;
 }
 
@@ -295,9 +311,25 @@ static void batch_free(struct maps_batch *batch)
 	free(batch->bytes);
 }
 
-/* Items from @first on, in their order or in another; @turned: with another value as long. */
+/* In which order items come. */
+enum order { IN_ORDER, SHUFFLED, DRAWN };
+
+/* Which of @n items from @first on is the @i-th; with DRAWN of twice as many. */
+static uint64_t pick(enum order order, uint64_t i, uint64_t first, uint64_t n)
+{
+	switch (order) {
+	case SHUFFLED:
+		return first + bench_shuffle(i, n);
+	case DRAWN:
+		return first + (mix((first + i + 1) * 0x9e3779b97f4a7c15) >> 20) % (2 * n);
+	default:
+		return first + i;
+	}
+}
+
+/* @n items from @first on; @turned: with other values, as long. */
 static int batch_make(struct maps_batch *batch, const struct maps_dataset *dataset, uint64_t first,
-		      uint64_t n, bool shuffled, bool turned)
+		      uint64_t n, enum order order, bool turned)
 {
 	size_t len = 0, cap = (size_t)n * 64 + 8192, at = 0;
 	struct maps_item item;
@@ -310,7 +342,7 @@ static int batch_make(struct maps_batch *batch, const struct maps_dataset *datas
 	if (!batch->items || !batch->bytes)
 		return -1;
 	for (i = 0; i < n; i++) {
-		if (!dataset->item(first + (shuffled ? bench_shuffle(i, n) : i), &item))
+		if (!dataset->item(pick(order, i, first, n), &item))
 			return -1;
 		if (len + item.key_len + item.value_len + 2 > cap) {
 			grown = realloc(batch->bytes, 2 * cap);
@@ -336,20 +368,16 @@ static int batch_make(struct maps_batch *batch, const struct maps_dataset *datas
 	return 0;
 }
 
-static int steps_make(struct maps_data *data, uint64_t first)
+static int kinds_make(struct maps_data *data, uint64_t first)
 {
-	uint64_t i, x, n = data->n < 1000 ? 1000 : data->n;
+	uint64_t i, x;
 
-	data->steps = malloc(n * sizeof(*data->steps));
-	if (!data->steps)
+	data->kinds = malloc(data->n);
+	if (!data->kinds)
 		return -1;
-	data->n_steps = n;
-	for (i = 0; i < n; i++) {
-		x = mix((first + i + 1) * 0x9e3779b97f4a7c15);
-		data->steps[i] = (struct maps_step){
-			.item = (uint32_t)((x >> 20) % (2 * data->n)),
-			.kind = x % 10 < 7 ? MAPS_GET : x % 10 < 9 ? MAPS_PUT : MAPS_DEL,
-		};
+	for (i = 0; i < data->n; i++) {
+		x = mix((first + i + 1) * 0x9e3779b97f4a7c15) % 10;
+		data->kinds[i] = x < 7 ? MAPS_GET : x < 9 ? MAPS_PUT : MAPS_DEL;
 	}
 	return 0;
 }
@@ -358,12 +386,12 @@ int maps_data_make(struct maps_data *data, const struct maps_dataset *dataset, u
 		   uint64_t n)
 {
 	*data = (struct maps_data){ .n = n };
-	if (batch_make(&data->insert, dataset, first, n, false, false) < 0 ||
-	    batch_make(&data->lookup, dataset, first, n, true, false) < 0 ||
-	    batch_make(&data->update, dataset, first, n, true, true) < 0 ||
-	    batch_make(&data->absent, dataset, first + n, n, true, false) < 0 ||
-	    batch_make(&data->all, dataset, first, 2 * n, false, false) < 0 ||
-	    steps_make(data, first) < 0) {
+	if (batch_make(&data->insert, dataset, first, n, IN_ORDER, false) < 0 ||
+	    batch_make(&data->lookup, dataset, first, n, SHUFFLED, false) < 0 ||
+	    batch_make(&data->update, dataset, first, n, SHUFFLED, true) < 0 ||
+	    batch_make(&data->absent, dataset, first + n, n, SHUFFLED, false) < 0 ||
+	    batch_make(&data->mixed, dataset, first, n, DRAWN, false) < 0 ||
+	    kinds_make(data, first) < 0) {
 		maps_data_free(data);
 		return -1;
 	}
@@ -376,6 +404,6 @@ void maps_data_free(struct maps_data *data)
 	batch_free(&data->lookup);
 	batch_free(&data->update);
 	batch_free(&data->absent);
-	batch_free(&data->all);
-	free(data->steps);
+	batch_free(&data->mixed);
+	free(data->kinds);
 }

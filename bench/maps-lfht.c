@@ -191,10 +191,9 @@ static uint64_t lfht_remove(void *arg, const struct maps_batch *batch)
 	return done;
 }
 
-static uint64_t lfht_mixed(void *arg, const struct maps_batch *batch, const struct maps_step *steps,
-			   uint64_t n)
+static uint64_t lfht_mixed(void *arg, const struct maps_batch *batch, const uint8_t *kinds)
 {
-	uint64_t found = mixed_all(arg, batch, steps, n);
+	uint64_t found = mixed_all(arg, batch, kinds);
 
 	lfht_free_dead(arg);
 	return found;

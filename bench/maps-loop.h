@@ -51,17 +51,16 @@ static uint64_t del_all(void *map, const struct maps_batch *batch)
 	return found;
 }
 
-static uint64_t mixed_all(void *map, const struct maps_batch *batch, const struct maps_step *steps,
-			  uint64_t n)
+static uint64_t mixed_all(void *map, const struct maps_batch *batch, const uint8_t *kinds)
 {
 	const struct maps_item *item;
 	char copy[MAPS_VALUE_MAX];
 	uint64_t i, found = 0;
 	size_t len;
 
-	for (i = 0; i < n; i++) {
-		item = &batch->items[steps[i].item];
-		switch (steps[i].kind) {
+	for (i = 0; i < batch->n; i++) {
+		item = &batch->items[i];
+		switch (kinds[i]) {
 		case MAPS_GET:
 			found += get_one((MAPS_LOOP_MAP *)map, item, copy, &len);
 			break;

@@ -129,7 +129,7 @@ uint64_t remove_all(void *arg, const struct maps_batch *batch)
 	return found;
 }
 
-uint64_t mixed(void *arg, const struct maps_batch *batch, const struct maps_step *steps, uint64_t n)
+uint64_t mixed(void *arg, const struct maps_batch *batch, const uint8_t *kinds)
 {
 	auto &map = *static_cast<map_type *>(arg);
 	const auto &pairs = pairs_of(batch);
@@ -137,10 +137,10 @@ uint64_t mixed(void *arg, const struct maps_batch *batch, const struct maps_step
 	uint64_t found = 0;
 	size_t len;
 
-	for (uint64_t i = 0; i < n; i++) {
-		const auto &pair = pairs[steps[i].item];
+	for (uint64_t i = 0; i < batch->n; i++) {
+		const auto &pair = pairs[i];
 
-		switch (steps[i].kind) {
+		switch (kinds[i]) {
 		case MAPS_GET:
 			found += get_one(map, pair.key, copy, &len);
 			break;

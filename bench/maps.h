@@ -44,10 +44,6 @@ enum maps_kind {
 	MAPS_DEL,
 };
 
-struct maps_step {
-	uint32_t item, kind;
-};
-
 typedef uint64_t maps_fn(void *map, const struct maps_batch *batch);
 
 struct maps_method {
@@ -62,8 +58,7 @@ struct maps_method {
 	maps_fn *insert, *update, *get, *contains;
 	maps_fn *remove; /* NULL: it has none */
 	/* 70 % get, 20 % put, 10 % del; NULL: cannot. Returns how many gets found their key. */
-	uint64_t (*mixed)(void *map, const struct maps_batch *batch, const struct maps_step *steps,
-			  uint64_t n);
+	uint64_t (*mixed)(void *map, const struct maps_batch *batch, const uint8_t *kinds);
 	bool threaded; /* measured with a second, sleeping thread in the process */
 };
 
@@ -88,13 +83,13 @@ struct maps_dataset {
 	uint64_t n_max;
 	/* The key and the value of item @i, as texts that stay; false if there is no such item. */
 	bool (*item)(uint64_t i, struct maps_item *ret_item);
-	bool is_real; /* has as many items as it has: the largest size is all of them */
+	bool is_real; /* has as many keys as there are: the largest size is all of them */
 };
 
 extern const struct maps_dataset maps_datasets[];
 extern const size_t maps_n_datasets;
 
-/* How many items a dataset has here; 0 if its source is missing. */
+/* How many keys a dataset has here, and as many that are absent; 0 if its source is missing. */
 uint64_t maps_dataset_size(const struct maps_dataset *dataset);
 
 struct maps_data {
@@ -102,9 +97,9 @@ struct maps_data {
 	struct maps_batch lookup; /* the same in another order */
 	struct maps_batch update; /* in another order, with other values */
 	struct maps_batch absent; /* n others */
-	struct maps_batch all;    /* insert, then absent */
-	struct maps_step *steps;
-	uint64_t n, n_steps;
+	struct maps_batch mixed;  /* any of insert and absent, some of them more than once */
+	uint8_t *kinds;           /* of mixed: enum maps_kind */
+	uint64_t n;
 };
 
 /* @n items from @first on, and as many after them. Returns 0, or -1 if there was no memory. */

@@ -119,11 +119,13 @@ void skv_chain_count_long(struct skv_chain *chain, uint32_t from, uint32_t to);
 /* A group went from one length to the next: O(1), but for the way down from a long one. */
 static inline void skv_chain_count(struct skv_chain *chain, uint32_t from, uint32_t to)
 {
-	if (from + to == 1 && chain->longest > 1)
-		/* Between none and one nothing happens to the longest. */
-		chain->n_of_len[1] += to - from;
-	else
+	if (from + to > 1) {
 		skv_chain_count_long(chain, from, to);
+		return;
+	}
+	chain->n_of_len[1] += to - from;
+	if (chain->longest <= 1)
+		chain->longest = chain->n_of_len[1] > 0;
 }
 
 void skv_chain_search_group(struct skv_group *group, const struct skv_key *key, uint64_t hash,

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 
-# The manual pages are well formed and leave out no call and no error code.
+# The manual pages are well formed and leave out no header, no call and no error code.
 
 . "$(dirname "$0")/tap.sh"
 
@@ -35,6 +35,18 @@ fi
 for page in "$BUILD"/docs/*.[1-8]; do
 	ok_if "${page##*/} has no fault" lint "$page"
 done
+
+# section FILE HEADING: its text in the source.
+section() {
+	sed -n "/^# $2\$/,/^# /p" "$1" | sed '1d;/^# /d'
+}
+
+synopsis_is_whole() {
+	section "$SRC/docs/shmkv.3.scd" SYNOPSIS | sed -n 's,.*<shmkv/\(.*\)>.*,\1,p' | sort >"$tap_dir/named"
+	(cd "$SRC/include/shmkv" && ls *.h) | sort >"$tap_dir/headers"
+	diff "$tap_dir/headers" "$tap_dir/named"
+}
+ok_if "shmkv(3) names the headers that there are" synopsis_is_whole
 
 text_of shmkv.3 >"$tap_dir/shmkv.3"
 codes=$(grep -o '^ \*  -E[A-Z]*' "$SRC/include/shmkv/shmkv.h" | tr -d ' *')

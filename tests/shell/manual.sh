@@ -48,6 +48,37 @@ synopsis_is_whole() {
 }
 ok_if "shmkv(3) names the headers that there are" synopsis_is_whole
 
+# Pages of other projects that ours may lead to.
+elsewhere="fork.2 poll.2 shm_open.3 shm_overview.7"
+
+pages_named_in() {
+	section "$1" "SEE ALSO" | grep -o '[*][a-z_-]*[*]([1-8])' | sed 's/[*]//g; s/(/./; s/)//'
+}
+
+leads_somewhere() {
+	lost=0
+	pages_named_in "$1" >"$tap_dir/pages"
+	while read -r named; do
+		[ -f "$SRC/docs/$named.scd" ] && continue
+		case " $elsewhere " in *" $named "*) continue ;; esac
+		echo "there is no $named"
+		lost=1
+	done <"$tap_dir/pages"
+	[ -s "$tap_dir/pages" ] && return $lost
+}
+
+names_all_pages() {
+	pages_named_in "$SRC/docs/shmkv.1.scd" | sort >"$tap_dir/named"
+	(cd "$SRC/docs" && ls *.scd) | sed 's/[.]scd$//' | grep -vx shmkv.1 | sort >"$tap_dir/pages"
+	diff "$tap_dir/pages" "$tap_dir/named"
+}
+
+for page in "$SRC"/docs/*.scd; do
+	page_name=${page##*/}
+	ok_if "what ${page_name%.scd} leads to exists" leads_somewhere "$page"
+done
+ok_if "shmkv(1) leads to every other page" names_all_pages
+
 text_of shmkv.3 >"$tap_dir/shmkv.3"
 codes=$(grep -o '^ \*  -E[A-Z]*' "$SRC/include/shmkv/shmkv.h" | tr -d ' *')
 calls=$(nm -D --defined-only "$LIBSHMKV" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }')

@@ -79,6 +79,48 @@ for page in "$SRC"/docs/*.scd; do
 done
 ok_if "shmkv(1) leads to every other page" names_all_pages
 
+# blocks FILE: every literal block as a file of its own, $tap_dir/block-N.c. One that is indented
+# is the inside of a function that has a handle. What the program around it would have done
+# comes before it, and the number of the line in the page.
+blocks() {
+	rm -f "$tap_dir"/block-*.c
+	awk -v out="$tap_dir/block-" '
+		/^```$/ { inside = !inside; if (!inside && file) { if (body) print "}" >file; close(file) } file = ""; next }
+		!inside { next }
+		!file {
+			file = out (++n) ".c"
+			body = /^\t/
+			print "#include \"prologue.h\"" >file
+			if (body) print "void snippet(struct shmkv *kv);\nvoid snippet(struct shmkv *kv)\n{" >file
+			print "#line " NR " \"shmkv.3.scd\"" >file
+		}
+		{ gsub(/\\\\/, "\\"); print >file }
+	' "$1"
+}
+
+# Which headers of ours a program of its own needs is for the block to say.
+cat >"$tap_dir/prologue.h" <<-END
+	#include <errno.h>
+	#include <poll.h>
+	#include <stdbool.h>
+	#include <stdio.h>
+	#include <string.h>
+	#include <sys/eventfd.h>
+	#include <unistd.h>
+	#include <shmkv/wait.h>
+	void look_at_it(struct shmkv *kv);
+END
+
+blocks_compile() {
+	blocks "$1"
+	set -- "$tap_dir"/block-*.c
+	[ $# -ge 9 ] || { echo "only $# blocks were found"; return 1; }
+	for block in "$@"; do
+		$CC -std=gnu11 -Wall -Werror -fsyntax-only -I"$SRC/include" "$block" || return 1
+	done
+}
+ok_if "what shmkv(3) shows in C compiles" blocks_compile "$SRC/docs/shmkv.3.scd"
+
 text_of shmkv.3 >"$tap_dir/shmkv.3"
 codes=$(grep -o '^ \*  -E[A-Z]*' "$SRC/include/shmkv/shmkv.h" | tr -d ' *')
 calls=$(nm -D --defined-only "$LIBSHMKV" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }')

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 
-# What is installed is enough to build against: headers, library, pkg-config file.
+# What is installed is enough to build against: headers, library, pkg-config file; and to
+# learn from.
 
 . "$(dirname "$0")/tap.sh"
 
@@ -44,6 +45,15 @@ readme_builds() {
 		$(flags --libs)
 }
 
+# Every one that there is, the same, and to be built with what is installed.
+examples_are_there() {
+	there=$(find "$root" -path '*/share/doc/shmkv/examples' -type d)
+	for example in "$SRC"/examples/*.c; do
+		cmp "$example" "$there/${example##*/}" || return 1
+		$CC -std=gnu11 -Wall -Werror -fsyntax-only $(flags --cflags) "$there/${example##*/}" || return 1
+	done
+}
+
 same_version() {
 	[ "$(flags --modversion)" = "$(run_program)" ]
 }
@@ -53,5 +63,6 @@ ok_if "a program builds with what pkg-config says" build_program
 ok_if "it runs against the installed library" run_program
 ok_if "pkg-config and the library agree about the version" same_version
 ok_if "the program in README.md builds" readme_builds
+ok_if "the examples are installed" examples_are_there
 
 tap_end

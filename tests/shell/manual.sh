@@ -121,6 +121,13 @@ blocks_compile() {
 }
 ok_if "what shmkv(3) shows in C compiles" blocks_compile "$SRC/docs/shmkv.3.scd"
 
+examples_are_listed() {
+	section "$SRC/docs/shmkv.3.scd" EXAMPLES | grep '^[*]' | grep -o '[a-z-]*[.]c' | sort >"$tap_dir/named"
+	(cd "$SRC/examples" && ls *.c) | sort >"$tap_dir/examples"
+	diff "$tap_dir/examples" "$tap_dir/named"
+}
+ok_if "shmkv(3) lists the programs of examples/" examples_are_listed
+
 text_of shmkv.3 >"$tap_dir/shmkv.3"
 codes=$(grep -o '^ \*  -E[A-Z]*' "$SRC/include/shmkv/shmkv.h" | tr -d ' *')
 calls=$(nm -D --defined-only "$LIBSHMKV" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }')

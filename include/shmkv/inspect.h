@@ -47,7 +47,7 @@ struct shmkv_info {
 	uint32_t threads;        /* contexts in use */
 	uint32_t threads_max;
 	uint64_t inserts;        /* since creation: keys that appeared */
-	uint64_t updates;        /* values replaced */
+	uint64_t updates;        /* values replaced, times to live changed */
 	uint64_t deletes;        /* keys removed */
 	uint64_t retries;        /* operations begun again because of others */
 	uint64_t splits;         /* leaves replaced by two */
@@ -193,13 +193,13 @@ struct shmkv_stats {
 	uint64_t adds;
 	uint64_t replaces;
 	uint64_t cases;
-	uint64_t updates_in_place; /* incr, append, touch */
+	uint64_t updates_in_place; /* incr, append, touch, persist */
 	uint64_t dels;
 	uint64_t takes;
 	uint64_t clears;
 	/* what came of them */
 	uint64_t inserts; /* keys that appeared */
-	uint64_t updates; /* values replaced */
+	uint64_t updates; /* values replaced, times to live changed */
 	uint64_t deletes; /* keys removed */
 	uint64_t unmet;    /* present, absent, another version or type: nothing was changed */
 	uint64_t no_space; /* -ENOSPC and -EXFULL */
@@ -215,12 +215,17 @@ struct shmkv_stats {
 	uint64_t own_hits;
 	uint64_t own_misses;
 	uint64_t own_read_retries;
-	/* histograms */
-	uint64_t hit_lines[SHMKV_STATS_LINES];     /* lines read by hits */
-	uint64_t miss_lines[SHMKV_STATS_LINES];    /* by misses */
-	uint64_t write_lines[SHMKV_STATS_LINES];   /* by inserts, updates and deletes */
-	uint64_t retried[SHMKV_STATS_RETRIES];     /* successful calls by how often they began again */
-	uint64_t value_bytes[SHMKV_STATS_SIZES];   /* values stored */
+	/*
+	 * Histograms. write_lines has each call that stored or removed one key, thus a touch that
+	 * copies the value (up to 1 KiB, if there is memory for it), which value_bytes has, too.
+	 * Neither has other touches and persists, though they are updates, nor what clear, expiry
+	 * and eviction remove.
+	 */
+	uint64_t hit_lines[SHMKV_STATS_LINES];   /* lines read by hits */
+	uint64_t miss_lines[SHMKV_STATS_LINES];  /* by misses */
+	uint64_t write_lines[SHMKV_STATS_LINES]; /* by stores and removals */
+	uint64_t retried[SHMKV_STATS_RETRIES];   /* successful calls, by how often begun again */
+	uint64_t value_bytes[SHMKV_STATS_SIZES]; /* values stored */
 	/* later additions */
 	uint64_t expired; /* expired keys whose memory was taken back; part of deletes */
 	uint64_t evictions; /* keys removed to make room; part of deletes */

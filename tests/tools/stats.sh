@@ -78,4 +78,28 @@ exits 0 "recover" kv recover
 json '.participants == [] and .stats.recoveries == 1 and .stats.puts == 21' \
 	"what it did stays counted" kv info --json
 
+# ---- what the histograms have, and what not --------------------------------------------------
+
+# As shmkv/inspect.h says it.
+seg=$seg-histograms
+make_segment
+histograms_have() {
+	json "([.stats.write_lines[].count] | add) == $1 and ([.stats.value_bytes[].count] | add) == $2 and
+		.stats.inserts == $3 and .stats.updates == $4 and .stats.deletes == $5" "$6" kv info --json
+}
+kv put small x --ttl 1h
+head -c 2000 /dev/zero | tr '\0' x >"$tap_dir/large"
+kv put large --from "$tap_dir/large" --ttl 1h
+histograms_have 2 2 2 0 0 "a put"
+kv touch small 2h
+histograms_have 3 3 2 1 0 "a touch that copies"
+kv touch large 2h
+histograms_have 3 3 2 2 0 "not one that does not"
+kv persist small
+histograms_have 3 3 2 3 0 "nor persist"
+kv del small
+histograms_have 4 3 2 3 1 "a removal has no value"
+kv clear >/dev/null
+histograms_have 4 3 2 3 2 "clear counts removals and no more"
+
 tap_end

@@ -13,9 +13,9 @@
  *   builtin  the compiler's __atomic and __sync. ThreadSanitizer sees these, inline
  *            assembly it does not, so its builds take this one.
  *
- * Words are aligned uint64_t or uint32_t, or bytes for hints; pairs are aligned to 16 bytes. ck_pr_load_64_2 is
- * never used: on x86-64 it is a locked compare-and-swap, a write, and faults on a
- * read-only mapping.
+ * Words are aligned uint64_t or uint32_t, or bytes for hints; pairs are aligned to 16 bytes.
+ * ck_pr_load_64_2 is never used: on x86-64 it is a locked compare-and-swap, a write, and faults on
+ * a read-only mapping.
  *
  * Nothing here blocks. skv_atomic_selftest proves the two wide operations before a segment
  * is trusted to them: Concurrency Kit's aarch64 LSE variant returns the inverted result.

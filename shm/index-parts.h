@@ -102,8 +102,9 @@ again:
 			if (skv_slot_state(w) != SKV_SLOT_LIVE || !skv_slot_may_match(w, place))
 				continue;
 			if (!skv_slot_matches(v, w, place)) {
-				/* The rest of the place stands in v, which may be older than w: a slot
-				 * that was EMPTY a moment ago. Passing it by would insert its key twice. */
+				/* The rest of the place stands in v, which may be older than w: a
+				 * slot that was EMPTY a moment ago. Passing it by would insert its
+				 * key twice. */
 				skv_fence_acquire();
 				if (skv_load_relaxed(&slot->v) != v)
 					goto again;

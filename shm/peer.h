@@ -25,7 +25,8 @@ struct skv_peer {
  * @region: freshly made or attached read-write; its map_fd is closed by this call
  *
  * Prefers a free slot; else it takes over that of a dead process, whose contexts the caller
- * must then recover. Returns 0, -EUSERS when every slot is held by the living, -EOPNOTSUPP when the file system does not tie the lock to the mapping, -EIO.
+ * must then recover. Returns 0, -EUSERS when every slot is held by the living, -EOPNOTSUPP when the
+ * file system does not tie the lock to the mapping, -EIO.
  */
 int skv_peer_join(struct skv_region *region, struct skv_peer *ret_peer);
 

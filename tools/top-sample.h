@@ -55,7 +55,14 @@ extern const size_t top_n_rates;
 /* Per second since the sample before. */
 double top_rate_of(const struct top_sample *sample, const struct top_rate *rate);
 
-enum top_sort { TOP_SORT_RATE, TOP_SORT_CALLS, TOP_SORT_PID, TOP_SORT_PINS, TOP_SORT_STATE, TOP_SORT_N };
+enum top_sort {
+	TOP_SORT_RATE,
+	TOP_SORT_CALLS,
+	TOP_SORT_PID,
+	TOP_SORT_PINS,
+	TOP_SORT_STATE,
+	TOP_SORT_N
+};
 
 extern const char *const top_sort_names[TOP_SORT_N];
 

@@ -39,7 +39,8 @@ enum shmkv_adaptive_mode {
 	SHMKV_MODE_ADAPTIVE = 0,     /* moves between both, as above */
 	SHMKV_MODE_FAST_INSERT = 1,  /* chaining; doubles above 0.80 entries per bucket */
 	SHMKV_MODE_FAST_LOOKUP = 2,  /* Robin Hood */
-	SHMKV_MODE_MEMORY_TIGHT = 3, /* Robin Hood, fuller, growing by a quarter, records without hash */
+	SHMKV_MODE_MEMORY_TIGHT = 3, /* Robin Hood, fuller, growing by a quarter, records without
+				      * hash */
 };
 
 enum shmkv_backend {

@@ -30,7 +30,8 @@ struct shmkv_info {
 	uint32_t read_only;      /* this handle */
 	uint64_t max_bytes;      /* limit given at creation */
 	uint64_t reserved_bytes; /* taken from the system so far, tables included */
-	uint64_t table_bytes;    /* superblock, process, context, directory and chunk tables, as reserved */
+	uint64_t table_bytes;    /* superblock, process, context, directory and chunk tables, as
+				  * reserved */
 	uint64_t leaf_bytes;     /* chunks that hold leaves */
 	uint64_t slab_bytes;     /* chunks that hold records of the size classes */
 	uint64_t run_bytes;      /* chunks that hold one large record each */

@@ -22,8 +22,8 @@
  * DEATH. "If the caller dies half-way" a call has happened entirely or not at all; other
  * processes never see a part of it.
  *
- * PROGRESS. No call waits for another process but those of wait.h. Calls are lock-free; a reader that loses
- * to writers too often gives up with -EAGAIN instead of looping for ever.
+ * PROGRESS. No call waits for another process but those of wait.h. Calls are lock-free; a reader
+ * that loses to writers too often gives up with -EAGAIN instead of looping for ever.
  *
  *  code               meaning, and what to do
  *  -EINVAL            an argument is outside its documented range
@@ -135,8 +135,10 @@ enum shmkv_huge_pages {
  */
 struct shmkv_options {
 	size_t size;            /* sizeof(struct shmkv_options) */
-	uint64_t max_bytes;     /* all the memory it may ever use, SHMKV_SIZE_MIN..MAX; default 64 MiB */
-	uint64_t capacity;      /* keys to lay the index out for at once; it grows anyway; default 0 */
+	uint64_t max_bytes;     /* all the memory it may ever use, SHMKV_SIZE_MIN..MAX; default
+				 * 64 MiB */
+	uint64_t capacity;      /* keys to lay the index out for at once; it grows anyway;
+				 * default 0 */
 	uint32_t mode;          /* permission bits, not reduced by the umask; default 0600 */
 	uint32_t hash;          /* enum shmkv_hash */
 	uint32_t max_processes; /* 1..4095 that write at once; default 128 */

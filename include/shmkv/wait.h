@@ -33,8 +33,8 @@
  * calls shmkv_wait_cancel.
  *
  * THREADS. Any number of threads may wait through one handle, and write through it at the same
- * time. A wait takes none of the places for writers. shmkv_detach must not be called while a thread waits
- * through the handle: cancel, let the threads return, then detach.
+ * time. A wait takes none of the places for writers. shmkv_detach must not be called while a thread
+ * waits through the handle: cancel, let the threads return, then detach.
  *
  * DEATH. A process that is killed between a change and waking those who wait for it delays them
  * until its remains are recovered, at most 250 ms; so does one that is stopped there. A
@@ -116,11 +116,11 @@ int shmkv_wait_resume(struct shmkv *kv);
  *		poll(&descriptors, n, timeout);
  *
  * Whoever makes the change makes one system call for it, once for each such answer. A
- * descriptor cannot look by itself: when the one who made the change is stopped before that system call, or is
- * killed and nobody recovers what it left, the next change tells of both. A key that
- * expires tells nobody: let poll(2) time out. What a process does about a change that its
- * own descriptors cannot reach any more (the application closed all of the library's, and
- * the map has no name) nobody is told either.
+ * descriptor cannot look by itself: when the one who made the change is stopped before that system
+ * call, or is killed and nobody recovers what it left, the next change tells of both. A key that
+ * expires tells nobody: let poll(2) time out. What a process does about a change that its own
+ * descriptors cannot reach any more (the application closed all of the library's, and the map has
+ * no name) nobody is told either.
  *
  * Linux with /proc and inotify, and handles that may write; otherwise -EOPNOTSUPP: let a thread
  * wait and write to an eventfd, as the manual page shows.

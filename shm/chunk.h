@@ -47,6 +47,16 @@ static inline uint64_t skv_chunk_generation(uint64_t head, uint64_t birth)
 	return birth ^ head * 0x9e3779b97f4a7c15ull;
 }
 
+/* Where whatever lies in a chunk begins, as its cell says; the chunk is ready, and so is that. */
+static inline uint64_t skv_chunk_head(const struct skv_map *map, uint64_t chunk)
+{
+	uint64_t w = skv_cell_read(skv_chunk_cell(map, chunk)).w;
+
+	if (skv_chunk_state(w) != SKV_CHUNK_BODY || !skv_chunk_is_ready(map, skv_chunk_arg(w)))
+		return chunk;
+	return skv_chunk_arg(w);
+}
+
 /* The two ends that chunks are taken from: see struct skv_ready. */
 enum skv_end {
 	SKV_END_LEAVES = 0,  /* the bottom */

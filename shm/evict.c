@@ -5,7 +5,9 @@
 #include "shm/arena.h"
 #include "shm/chunk.h"
 #include "shm/expiry.h"
+#include "shm/held.h"
 #include "shm/index.h"
+#include "shm/pin.h"
 #include "shm/policy.h"
 
 #include <stdlib.h>
@@ -31,7 +33,10 @@
  *                        too full, which is then compacted
  *
  * Of a few stretches the one goes whose keys are worth least. A stretch has no leaf in it (those
- * stay for ever), and nothing that is being made or taken apart.
+ * stay for ever), nothing that is being made or taken apart, and nothing that somebody holds: views,
+ * also of what was removed since, drafts, the operation's own record, and as long as there are
+ * others, what operations in flight announce (held.c). It does not cross the border of the two
+ * ends that chunks are taken from, over which nobody claims.
  *
  * Protocol. Nothing new is shared. A key is evicted as it is removed: by the compare-and-swap of
  * the slot from the version that was looked at, under the guard of the key's own cell. A key that
@@ -49,8 +54,15 @@
  *
  * Progress: lock-free. An attempt looks at a bounded number of slots, stretches and blocks; an
  * operation makes TRIES_MAX of them. Then it searches the whole segment once, as it would without
- * eviction, and answers -ENOSPC. What is pinned or reserved is not chosen twice: a record that does
- * not give its memory back costs one attempt.
+ * eviction, and answers -ENOSPC. What is pinned or reserved is not chosen: a key whose record is
+ * viewed gives no memory, a span that somebody holds stays as it is.
+ *
+ * What goes in vain. A stretch is looked at as a whole before the first of its keys goes. What is
+ * announced after that, or linked anew, costs the attempt and the keys in front of it; that span is
+ * not chosen again by this operation. What was emptied in vain is counted, and no other stretch
+ * is begun once it is as much as the value needs and SPENT_MAX chunks. So an operation that
+ * answers -ENOSPC has emptied at most about twice what it needs, beside the room that it had made
+ * and others took.
  *
  * A process dies                                       left                    repaired by
  *  key chosen (EVICT_CHOSEN)                           nothing                 -
@@ -64,7 +76,11 @@
  */
 
 /* Attempts of one operation. Each but the last ended in room that somebody else took. */
-#define TRIES_MAX 32u
+#define TRIES_MAX SKV_LOST_MAX
+
+/* Chunks that may go in vain beside those that a value needs: for small values, whose stretches are
+ * often disturbed by others where many write. */
+#define SPENT_MAX 8u
 
 /* Slot lines of one look, looks of one attempt, keys that are enough. */
 #define LOOK_LINES 4u
@@ -93,6 +109,7 @@ struct need {
 	uint32_t class; /* 0: a run */
 	uint64_t n;     /* neighbouring chunks: of one slab, or of the run */
 	struct skv_place spare; /* the operation's own key */
+	const struct skv_key *key;
 };
 
 enum result { GOT, LOST, NOTHING };
@@ -175,6 +192,9 @@ static void judge(const struct skv_map *map, const struct need *need, const stru
 		return;
 	if (!fits(map, need, skv_slot_off(key->seen.w)))
 		return;
+	/* Whose memory is viewed gives none; as things are now, nothing depends on it. */
+	if (key->keep < sample->fit.keep && skv_pin_is_held(map, skv_slot_off(key->seen.w)))
+		return;
 	sample->n_fit++;
 	if (key->keep < sample->fit.keep)
 		sample->fit = *key;
@@ -237,13 +257,25 @@ static bool is_slab(const struct skv_map *map, uint64_t head, struct skv_cell se
 	       skv_chunks_are_ready(map, head, skv_class_span(class));
 }
 
+/* A record that nobody has retired, or none any more: then its chunks are about to be given back. */
+static bool run_may_go(const struct skv_map *map, uint64_t head, struct skv_cell seen)
+{
+	uint64_t off = skv_chunk_off(map, head), word = skv_block_load(map, off), stamp;
+
+	return skv_block_is_alloc(word, &stamp) ||
+	       word == skv_block_free_word(map, off, skv_chunk_generation(head, seen.v));
+}
+
 /* Chunks of the span that begins here; 0 for what cannot be part of a stretch. */
-static uint64_t span_len(const struct skv_map *map, uint64_t chunk, bool *ret_free)
+static uint64_t span_len(const struct skv_map *map, const struct skv_held *held, uint64_t chunk,
+			 bool *ret_free)
 {
 	struct skv_cell seen = skv_cell_read(skv_chunk_cell(map, chunk));
 	uint64_t n = 0;
 
 	*ret_free = false;
+	if (skv_held_has(held, chunk))
+		return 0;
 	switch (skv_chunk_state(seen.w)) {
 	case SKV_CHUNK_FREE:
 		*ret_free = true;
@@ -253,7 +285,8 @@ static uint64_t span_len(const struct skv_map *map, uint64_t chunk, bool *ret_fr
 			n = skv_class_span(skv_chunk_class(seen.w));
 		break;
 	case SKV_CHUNK_RUN:
-		n = skv_chunk_arg(seen.w);
+		if (run_may_go(map, chunk, seen))
+			n = skv_chunk_arg(seen.w);
 		break;
 	default:
 		break;
@@ -261,26 +294,19 @@ static uint64_t span_len(const struct skv_map *map, uint64_t chunk, bool *ret_fr
 	return n > 0 && skv_chunks_are_ready(map, chunk, n) ? n : 0;
 }
 
-/* The head of whatever lies here. */
-static uint64_t head_of(const struct skv_map *map, uint64_t chunk)
-{
-	struct skv_cell seen = skv_cell_read(skv_chunk_cell(map, chunk));
-
-	if (skv_chunk_state(seen.w) != SKV_CHUNK_BODY || !skv_chunk_is_ready(map, skv_chunk_arg(seen.w)))
-		return chunk;
-	return skv_chunk_arg(seen.w);
-}
-
 /* @n chunks or a few more, from the span around @chunk on. */
-static bool extend(const struct skv_map *map, uint64_t chunk, uint64_t n, struct stretch *ret)
+static bool extend(const struct skv_map *map, const struct skv_held *held, uint64_t chunk, uint64_t n,
+		   struct stretch *ret)
 {
-	uint64_t pos, len;
+	uint64_t border = skv_chunks_ready(map).low, pos, len;
 	bool is_free;
 
-	ret->first = pos = head_of(map, chunk);
+	ret->first = pos = skv_chunk_head(map, chunk);
 	ret->used = 0;
 	while (pos - ret->first < n) {
-		len = skv_chunk_is_ready(map, pos) ? span_len(map, pos, &is_free) : 0;
+		if (!skv_chunk_is_ready(map, pos) || (pos == border && pos != ret->first))
+			return false;
+		len = span_len(map, held, pos, &is_free);
 		if (len == 0)
 			return false;
 		ret->used += is_free ? 0 : len;
@@ -291,20 +317,22 @@ static bool extend(const struct skv_map *map, uint64_t chunk, uint64_t n, struct
 }
 
 /* The stretch of the whole segment with the fewest chunks in use; of equal ones any. */
-static bool search(struct skv_writer *writer, uint64_t n, struct stretch *ret)
+static bool search(struct skv_writer *writer, const struct skv_held *held, uint64_t n,
+		   struct stretch *ret)
 {
 	const struct skv_map *map = writer->map;
 	struct skv_ready ready = skv_chunks_ready(map);
 	uint64_t n_chunks = map->region.geo.n_chunks, pos, tail, used = 0, len, n_equal = 0;
 	bool found = false, is_free;
 
-	for (pos = tail = ready.low ? 0 : ready.high; pos < n_chunks;) {
-		if (pos == ready.low && ready.low < ready.high) {
+	for (pos = tail = 0; pos < n_chunks;) {
+		if (pos == ready.low) {
 			pos = tail = ready.high;
 			used = 0;
-			continue;
+			if (pos == n_chunks)
+				break;
 		}
-		len = span_len(map, pos, &is_free);
+		len = span_len(map, held, pos, &is_free);
 		if (len == 0) {
 			tail = ++pos;
 			used = 0;
@@ -321,7 +349,7 @@ static bool search(struct skv_writer *writer, uint64_t n, struct stretch *ret)
 				ret->used = used;
 				found = true;
 			}
-			len = span_len(map, tail, &is_free);
+			len = span_len(map, held, tail, &is_free);
 			/* Changed behind us: begin again here. */
 			if (len == 0 || len > pos - tail || (!is_free && len > used)) {
 				tail = pos;
@@ -369,7 +397,7 @@ static uint64_t worth(struct skv_writer *writer, const struct stretch *stretch)
 	uint32_t i;
 
 	for (i = 0; i < STRETCH_SPANS; i++) {
-		head = head_of(writer->map, stretch->first +
+		head = skv_chunk_head(writer->map, stretch->first +
 						    draw_below(writer, stretch->end - stretch->first));
 		if (skv_block_locate(writer->map, skv_chunk_off(writer->map, head), &span) &&
 		    (span.state == SKV_CHUNK_SLAB || span.state == SKV_CHUNK_RUN))
@@ -379,18 +407,22 @@ static uint64_t worth(struct skv_writer *writer, const struct stretch *stretch)
 }
 
 /* @off: a record that should go, whose surroundings are looked at too; or 0. */
-static bool choose(struct skv_writer *writer, uint64_t n, uint64_t off, struct stretch *ret)
+static bool choose(struct skv_writer *writer, const struct skv_held *held, uint64_t n, uint64_t off,
+		   struct stretch *ret)
 {
 	const struct skv_map *map = writer->map;
 	uint64_t chunk, cost, least = 0;
 	uint32_t i, n_found = 0;
 	struct stretch stretch;
 
+	/* What was emptied in vain is free now: the stretch with the fewest keys is likely to have it. */
+	if (writer->lack.spent > 0 && n > SKV_CLASS_SPAN_MAX)
+		return search(writer, held, n, ret);
 	for (i = 0; i < STRETCH_TRIES && n_found < STRETCHES; i++) {
 		chunk = i == 0 && off >= map->region.geo.chunk_off ?
 				(off - map->region.geo.chunk_off) / SKV_CHUNK_BYTES :
 				draw_chunk(writer);
-		if (!skv_chunk_is_ready(map, chunk) || !extend(map, chunk, n, &stretch))
+		if (!skv_chunk_is_ready(map, chunk) || !extend(map, held, chunk, n, &stretch))
 			continue;
 		cost = worth(writer, &stretch);
 		if (n_found++ == 0 || cost < least) {
@@ -398,7 +430,7 @@ static bool choose(struct skv_writer *writer, uint64_t n, uint64_t off, struct s
 			*ret = stretch;
 		}
 	}
-	return n_found > 0 || search(writer, n, ret);
+	return n_found > 0 || search(writer, held, n, ret);
 }
 
 /* Whatever record lies here, if a slot names it. */
@@ -438,9 +470,68 @@ static enum result empty_slab(struct skv_writer *writer, const struct need *need
 	return skv_arena_dismantle(writer, head, seen) ? GOT : LOST;
 }
 
+/* Every block is free or holds a record. What is read here is read again at once, if all is well. */
+static bool slab_may_go(const struct skv_map *map, uint64_t head, struct skv_cell seen)
+{
+	uint64_t gen = skv_chunk_generation(head, skv_chunk_arg(seen.w)), stamp, word;
+	uint64_t off = skv_chunk_off(map, head);
+	uint32_t class = skv_chunk_class(seen.w), i;
+
+	for (i = 0; i < skv_class_blocks(class); i++, off += skv_class_bytes[class]) {
+		word = skv_block_load(map, off);
+		if (!skv_block_is_alloc(word, &stamp) && word != skv_block_free_word(map, off, gen))
+			return false;
+	}
+	return true;
+}
+
+static void note_lost(struct skv_writer *writer, uint64_t head)
+{
+	struct skv_lack *lack = &writer->lack;
+
+	if (lack->n_lost < SKV_LOST_MAX)
+		lack->lost[lack->n_lost++] = head;
+}
+
+/* Before the first key goes: is all of it still to be had? */
+static bool may_go(struct skv_writer *writer, const struct skv_held *held,
+		   const struct stretch *stretch)
+{
+	const struct skv_map *map = writer->map;
+	struct skv_cell seen;
+	uint64_t pos, len;
+	bool is_free;
+
+	for (pos = stretch->first; pos < stretch->end; pos += len) {
+		len = span_len(map, held, pos, &is_free);
+		if (len == 0)
+			return false;
+		seen = skv_cell_read(skv_chunk_cell(map, pos));
+		if (skv_chunk_state(seen.w) == SKV_CHUNK_SLAB && is_slab(map, pos, seen) &&
+		    !slab_may_go(map, pos, seen)) {
+			note_lost(writer, pos);
+			return false;
+		}
+	}
+	return !skv_block_announced(writer, skv_chunk_off(map, stretch->first),
+				    (stretch->end - stretch->first) * SKV_CHUNK_BYTES);
+}
+
+static enum result empty_run(struct skv_writer *writer, const struct need *need, uint64_t head,
+			     struct skv_cell seen)
+{
+	const struct skv_map *map = writer->map;
+
+	evict_block(writer, need, skv_chunk_off(map, head));
+	/* It may have been free before, and left to somebody who has died since. */
+	if (skv_load_relaxed(&skv_chunk_cell(map, head)->v) == seen.v)
+		skv_arena_finish_run(writer, head);
+	return skv_load_relaxed(&skv_chunk_cell(map, head)->v) == seen.v ? LOST : GOT;
+}
+
 /* All keys of the stretch go. LOST when some of it was not to be had. */
 static enum result empty(struct skv_writer *writer, const struct need *need,
-			 const struct stretch *stretch)
+			 const struct skv_held *held, const struct stretch *stretch)
 {
 	const struct skv_map *map = writer->map;
 	enum result result = GOT;
@@ -448,30 +539,64 @@ static enum result empty(struct skv_writer *writer, const struct need *need,
 	uint64_t pos, len;
 	bool is_free;
 
+	if (!may_go(writer, held, stretch))
+		return LOST;
 	for (pos = stretch->first; pos < stretch->end && result == GOT; pos += len) {
 		seen = skv_cell_read(skv_chunk_cell(map, pos));
-		len = span_len(map, pos, &is_free);
+		len = span_len(map, held, pos, &is_free);
 		if (len == 0)
-			return LOST;
-		if (skv_chunk_state(seen.w) == SKV_CHUNK_SLAB) {
+			result = LOST;
+		else if (skv_chunk_state(seen.w) == SKV_CHUNK_SLAB)
 			result = empty_slab(writer, need, pos, seen);
-		} else if (skv_chunk_state(seen.w) == SKV_CHUNK_RUN) {
-			evict_block(writer, need, skv_chunk_off(map, pos));
-			if (skv_load_relaxed(&skv_chunk_cell(map, pos)->v) == seen.v)
-				result = LOST;
-		}
+		else if (skv_chunk_state(seen.w) == SKV_CHUNK_RUN)
+			result = empty_run(writer, need, pos, seen);
+		if (result == LOST)
+			note_lost(writer, pos);
 	}
+	if (result == LOST)
+		writer->lack.spent += pos - stretch->first;
 	return result;
+}
+
+/* What cannot be part of a stretch for this operation. */
+static void gather(const struct skv_writer *writer, const struct need *need, bool in_flight,
+		   struct skv_held *ret_held)
+{
+	const struct skv_map *map = writer->map;
+	struct skv_found own;
+	uint32_t i;
+
+	skv_held_gather(writer, in_flight, ret_held);
+	if (skv_index_find(map, need->key, &own) == 0)
+		skv_held_add(map, ret_held, own.off);
+	for (i = 0; i < writer->lack.n_lost; i++)
+		skv_held_add(map, ret_held, skv_chunk_off(map, writer->lack.lost[i]));
+}
+
+/* Has so much gone in vain that no other stretch is begun? */
+static bool is_spent(const struct skv_writer *writer, const struct need *need)
+{
+	return writer->lack.spent >= need->n + SPENT_MAX;
 }
 
 static enum result evict_stretch(struct skv_writer *writer, const struct need *need, uint64_t off)
 {
 	struct stretch stretch;
+	struct skv_held held;
 
-	if (!choose(writer, need->n, off, &stretch))
+	if (is_spent(writer, need))
 		return NOTHING;
+	gather(writer, need, true, &held);
+	if (!choose(writer, &held, need->n, off, &stretch)) {
+		if (!held.in_flight)
+			return NOTHING;
+		/* Nothing else is left: what is in flight moves on, unless its thread is stopped. */
+		gather(writer, need, false, &held);
+		if (!search(writer, &held, need->n, &stretch))
+			return NOTHING;
+	}
 	SKV_FAULT(EVICT_CHOSEN);
-	return empty(writer, need, &stretch);
+	return empty(writer, need, &held, &stretch);
 }
 
 /* ---- what is needed ----------------------------------------------------------------- */
@@ -482,7 +607,7 @@ static enum result evict_stretch(struct skv_writer *writer, const struct need *n
  */
 static void look_by_bytes(struct skv_writer *writer, struct sample *sample)
 {
-	uint64_t sum = 0, n = 0, off = skv_chunk_off(writer->map, head_of(writer->map, draw_chunk(writer)));
+	uint64_t sum = 0, n = 0, off = skv_chunk_off(writer->map, skv_chunk_head(writer->map, draw_chunk(writer)));
 	struct skv_span span;
 
 	if (!skv_block_locate(writer->map, off, &span) ||
@@ -508,7 +633,7 @@ static bool reclaim(struct skv_writer *writer)
 	uint32_t i;
 
 	for (i = 0; i <= lack->luck; i++) {
-		head = head_of(map, draw_chunk(writer));
+		head = skv_chunk_head(map, draw_chunk(writer));
 		seen = skv_cell_read(skv_chunk_cell(map, head));
 		if (skv_chunk_state(seen.w) == SKV_CHUNK_SLAB && is_slab(map, head, seen) &&
 		    skv_arena_dismantle(writer, head, seen)) {
@@ -550,14 +675,18 @@ static enum result evict_for_leaf(struct skv_writer *writer, const struct need *
 	struct skv_ready ready = skv_chunks_ready(map);
 	struct stretch first = { 0, 0, 0 };
 	uint64_t pos = ready.low ? 0 : ready.high, len, n_seen = 0;
+	struct skv_held held;
 	bool is_free;
 
+	if (is_spent(writer, need))
+		return NOTHING;
+	gather(writer, need, true, &held);
 	while (pos < map->region.geo.n_chunks && n_seen < LEAF_RUN_MAX) {
 		if (pos == ready.low && ready.low < ready.high) {
 			pos = ready.high;
 			continue;
 		}
-		len = span_len(map, pos, &is_free);
+		len = span_len(map, &held, pos, &is_free);
 		if (len == 0) {
 			pos++;
 			continue;
@@ -577,7 +706,7 @@ static enum result evict_for_leaf(struct skv_writer *writer, const struct need *
 	if (first.end == 0)
 		return NOTHING;
 	SKV_FAULT(EVICT_CHOSEN);
-	if (empty(writer, need, &first) != GOT)
+	if (empty(writer, need, &held, &first) != GOT)
 		return LOST;
 	/* At once: the operation begins again with its value, which would take this for itself. */
 	return skv_leaf_new(writer, false) == 0 ? GOT : LOST;
@@ -639,7 +768,8 @@ static enum result evict(struct skv_writer *writer, const struct skv_key *key)
 {
 	const struct skv_map *map = writer->map;
 	uint64_t bytes = writer->lack.bytes;
-	struct need need = { .spare = skv_place_of_hash(skv_hash(&map->hash, key->data, key->len)) };
+	struct need need = { .spare = skv_place_of_hash(skv_hash(&map->hash, key->data, key->len)),
+			     .key = key };
 
 	if (writer->lack.leaf) {
 		need.n = 1;
@@ -663,6 +793,8 @@ void skv_evict_begin(struct skv_writer *writer)
 	writer->lack.leaf_first = false;
 	writer->lack.bytes = 0;
 	writer->lack.tries = 0;
+	writer->lack.n_lost = 0;
+	writer->lack.spent = 0;
 }
 
 void skv_evict_end(struct skv_writer *writer)

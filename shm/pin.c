@@ -260,6 +260,22 @@ bool skv_pin_is_held(const struct skv_map *map, uint64_t off)
 	return false;
 }
 
+uint32_t skv_pin_list(const struct skv_map *map, uint32_t context, uint64_t ret_offs[SKV_PINS])
+{
+	const struct skv_context *ctx = skv_context_at(map, context);
+	uint32_t i, n = 0;
+	uint64_t word;
+
+	if (!may_pin(map, context))
+		return 0;
+	for (i = 0; i < SKV_PINS; i++) {
+		word = skv_load_acquire(&ctx->pins[i]);
+		if (word != 0)
+			ret_offs[n++] = skv_pin_off(word);
+	}
+	return n;
+}
+
 bool skv_pin_names(const struct skv_map *map, uint32_t context, uint64_t off, uint64_t len)
 {
 	const struct skv_context *ctx = skv_context_at(map, context);

@@ -72,6 +72,9 @@ bool skv_pin_any(const struct skv_map *map);
 /* Does anybody hold the block, and not only to let it go? The same fence. */
 bool skv_pin_is_held(const struct skv_map *map, uint64_t off);
 
+/* The blocks that the pin words of a context name, in whatever phase; returns how many. */
+uint32_t skv_pin_list(const struct skv_map *map, uint32_t context, uint64_t ret_offs[SKV_PINS]);
+
 /* Does a pin word of a context name an address inside the stretch, in whatever phase? */
 bool skv_pin_names(const struct skv_map *map, uint32_t context, uint64_t off, uint64_t len);
 

@@ -45,6 +45,9 @@ struct skv_thread_slot {
 extern _Thread_local struct skv_thread_slot skv_thread_slots[SKV_THREAD_SLOTS]
 	__attribute__((tls_model("initial-exec")));
 
+/* At least as many as an operation has attempts to make room (evict.c). */
+#define SKV_LOST_MAX 32u
+
 /* What an operation lacks, for whoever makes room: filled by those who answer -ENOSPC. */
 struct skv_lack {
 	bool hasty;    /* keys can be evicted: search nowhere at length */
@@ -57,6 +60,10 @@ struct skv_lack {
 	uint64_t random;
 	/* A search for so many neighbouring chunks failed; n_chunks_came before it. */
 	uint64_t stretch, stretch_came;
+	/* Spans of this operation's stretches that were not to be had: their first chunks. */
+	uint64_t lost[SKV_LOST_MAX];
+	uint32_t n_lost;
+	uint64_t spent; /* chunks that were emptied in front of them */
 };
 
 struct skv_writer {

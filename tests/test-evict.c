@@ -7,6 +7,9 @@
 #include "base/fault.h"
 #endif
 
+#include <shmkv/reserve.h>
+#include <shmkv/view.h>
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -334,6 +337,197 @@ static void a_key_makes_no_room_for_itself(void)
 	}
 }
 
+/* ---- what is held ------------------------------------------------------------------- */
+
+#ifndef SKV_TINY
+
+#define HELD_MAX 16u
+
+/* Puts large values into what is left. How many failed; none of those may have evicted anything. */
+static uint32_t put_beside(struct shmkv *kv, uint32_t n, size_t len)
+{
+	uint32_t i, n_failed = 0;
+	uint64_t before;
+	int r;
+
+	for (i = 0; i < n; i++) {
+		before = skv_segment_count(kv);
+		r = put(kv, UINT64_MAX - HELD_MAX - i, len);
+		if (r == 0)
+			continue;
+		CHECK_EQ(r, -ENOSPC);
+		CHECK_EQ(skv_segment_count(kv), before);
+		n_failed++;
+	}
+	return n_failed;
+}
+
+static void views_are_in_nobodys_way(void)
+{
+	struct shmkv_view views[HELD_MAX];
+	struct skv_segment s;
+	uint64_t key;
+	size_t p, i;
+
+	for (p = 0; p < ARRAY_LEN(policies); p++) {
+		cache_begin(&s, policies[p], 16 * MIB);
+		fill_up(s.kv, 0, 20);
+		/* Two fifths of the map; most of them are evicted under their views. */
+		for (i = 0; i < HELD_MAX; i++) {
+			key = UINT64_MAX - i;
+			CHECK_EQ(put(s.kv, key, 400 * KIB), 0);
+			CHECK_EQ(shmkv_view_begin(s.kv, &key, 8, &views[i]), 0);
+		}
+		CHECK_EQ(put_beside(s.kv, 200, 400 * KIB), 0);
+		for (i = 0; i < 20000; i++)
+			CHECK_EQ(put(s.kv, i, 20), 0);
+		for (i = 0; i < HELD_MAX; i++)
+			CHECK_EQ(shmkv_view_end(&views[i]), 0);
+		/* A stretch of what was held just now. */
+		CHECK_EQ(put(s.kv, 1, 1000000), 0);
+		skv_segment_end(&s);
+	}
+}
+
+static void drafts_are_in_nobodys_way(void)
+{
+	struct shmkv_draft drafts[8];
+	struct skv_segment s;
+	uint64_t key;
+	size_t p, i;
+
+	for (p = 0; p < ARRAY_LEN(policies); p++) {
+		cache_begin(&s, policies[p], 16 * MIB);
+		fill_up(s.kv, 0, 20);
+		/* A third of the map. */
+		for (i = 0; i < ARRAY_LEN(drafts); i++) {
+			key = UINT64_MAX - i;
+			CHECK_EQ(shmkv_reserve(s.kv, &key, 8, SHMKV_BIN, 680 * KIB, &drafts[i]), 0);
+		}
+		CHECK_EQ(put_beside(s.kv, 200, 400 * KIB), 0);
+		for (i = 0; i < 20000; i++)
+			CHECK_EQ(put(s.kv, i, 20), 0);
+		for (i = 0; i < ARRAY_LEN(drafts); i++)
+			CHECK_EQ(shmkv_abort(&drafts[i]), 0);
+		skv_segment_end(&s);
+	}
+}
+
+/*
+ * Keys whose records lie as far from each other as @n records in the map can: @n parts of the
+ * mapping, a key in each. The view tells the address.
+ */
+static uint32_t spread_keys(struct shmkv *kv, uint64_t n_keys, uint32_t n, uint64_t *ret_keys)
+{
+	uintptr_t low = UINTPTR_MAX, high = 0, at;
+	struct shmkv_view view;
+	uint32_t pass, part, n_found = 0;
+	bool taken[HELD_MAX] = { false };
+	uint64_t key;
+
+	for (pass = 0; pass < 2; pass++) {
+		for (key = 0; key < n_keys; key++) {
+			if (shmkv_view_begin(kv, &key, 8, &view) < 0)
+				continue;
+			at = (uintptr_t)view.value.data;
+			CHECK_EQ(shmkv_view_end(&view), 0);
+			if (pass == 0) {
+				low = at < low ? at : low;
+				high = at > high ? at : high;
+				continue;
+			}
+			part = (uint32_t)((at - low) * n / (high - low + 1));
+			/* In the middle of it. */
+			if (taken[part] || (at - low) * n * 4 / (high - low + 1) % 4 != 2)
+				continue;
+			taken[part] = true;
+			ret_keys[n_found++] = key;
+		}
+	}
+	return n_found;
+}
+
+/* Views of a few small values leave no stretch for a large one: nothing is evicted for it. */
+static void without_a_stretch_nothing_goes(void)
+{
+	struct shmkv_view views[HELD_MAX];
+	uint64_t keys[HELD_MAX], n;
+	struct skv_segment s;
+	uint32_t n_views, i;
+	size_t p;
+
+	for (p = 0; p < ARRAY_LEN(policies); p++) {
+		cache_begin(&s, policies[p], 4 * MIB);
+		n = fill_up(s.kv, 0, 200);
+		n_views = spread_keys(s.kv, n, HELD_MAX, keys);
+		CHECK(n_views >= 12);
+		for (i = 0; i < n_views; i++)
+			CHECK_EQ(shmkv_view_begin(s.kv, &keys[i], 8, &views[i]), 0);
+		CHECK_EQ(put_beside(s.kv, 20, 900000), 20);
+		/* For what is as large as the parts in between there is room. */
+		CHECK_EQ(put_beside(s.kv, 20, 100000), 0);
+		for (i = 0; i < n_views; i++)
+			CHECK_EQ(shmkv_view_end(&views[i]), 0);
+		CHECK_EQ(put_beside(s.kv, 20, 900000), 0);
+		skv_segment_end(&s);
+	}
+}
+
+#ifdef SKV_FAULT_POINTS
+
+static struct {
+	struct skv_segment s;
+	uint64_t key;
+} holder;
+
+static void delete_and_stop(void *arg)
+{
+	struct shmkv *kv = skv_segment_attach(&holder.s, 0);
+
+	(void)arg;
+	skv_fault_arm(NULL, SKV_FAULT_REMOVE_OLD, 1, SKV_FAULT_STOP, NULL, NULL);
+	CHECK_EQ(shmkv_del(kv, &holder.key, 8), 0);
+	shmkv_detach(kv);
+}
+
+/* The same by those who were stopped with a record announced. */
+static void stopped_operations_are_in_nobodys_way(void)
+{
+	struct shmkv_recovery report = { .size = sizeof(report) };
+	uint64_t keys[HELD_MAX], n;
+	struct shmkv *kv;
+	pid_t pids[HELD_MAX];
+	uint32_t n_keys, i;
+	int status;
+
+	cache_begin(&holder.s, SHMKV_EVICT_LRU, 4 * MIB);
+	kv = holder.s.kv;
+	n = fill_up(kv, 0, 200);
+	n_keys = spread_keys(kv, n, HELD_MAX - 2, keys);
+	CHECK(n_keys >= 10);
+	for (i = 0; i < n_keys; i++) {
+		holder.key = keys[i];
+		pids[i] = skv_fork(delete_and_stop, NULL);
+		CHECK_EQ(waitpid(pids[i], &status, WUNTRACED), pids[i]);
+		CHECK(WIFSTOPPED(status));
+	}
+	CHECK_EQ(put_beside(kv, 5, 900000), 5);
+	CHECK_EQ(put_beside(kv, 20, 100000), 0);
+	for (i = 0; i < n_keys; i++) {
+		/* It may be evicted by now. */
+		CHECK(get(kv, keys[i]) == 200 || get(kv, keys[i]) == -ENOENT);
+		kill(pids[i], SIGKILL);
+		skv_test_wait_killed(pids[i], SIGKILL);
+	}
+	CHECK_EQ(shmkv_recover(kv, &report), 0);
+	CHECK_EQ(put_beside(kv, 20, 900000), 0);
+	skv_segment_end(&holder.s);
+}
+
+#endif
+
+#endif
+
 /* ---- what is kept ------------------------------------------------------------------- */
 
 #ifndef SKV_TINY
@@ -645,6 +839,13 @@ const struct skv_test skv_tests_evict[] = {
 	{ "evict", "what must fail evicts nothing", what_must_fail_evicts_nothing, 60 },
 	{ "evict", "a key makes no room for itself", a_key_makes_no_room_for_itself, 60 },
 #ifndef SKV_TINY
+	{ "evict", "views are in nobody's way", views_are_in_nobodys_way, 120 },
+	{ "evict", "drafts are in nobody's way", drafts_are_in_nobodys_way, 120 },
+	{ "evict", "without a stretch nothing goes", without_a_stretch_nothing_goes, 60 },
+#ifdef SKV_FAULT_POINTS
+	{ "evict", "stopped operations are in nobody's way", stopped_operations_are_in_nobodys_way,
+	  60 },
+#endif
 	{ "evict", "what is used stays", what_is_used_stays, 60 },
 	{ "evict", "a scan does not flush what is used often",
 	  a_scan_does_not_flush_what_is_used_often, 60 },

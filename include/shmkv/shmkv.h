@@ -12,7 +12,8 @@
  *
  * RETURN VALUES. Every call that returns int answers 0 (or a count where it says so) or
  * one negative errno from the table below, and each code has one meaning throughout. On
- * failure nothing was changed and no output was touched, unless the call says otherwise.
+ * failure nothing was changed and no output was touched, unless the call says otherwise; in a
+ * map that evicts, keys may have been evicted before the answer -ENOSPC.
  *
  * THREADS. A handle may be used by all threads of its process at once; shmkv_detach must
  * be the last call on it. A handle does not survive fork: in the child every call answers

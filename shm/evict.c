@@ -33,10 +33,10 @@
  *                        too full, which is then compacted
  *
  * Of a few stretches the one goes whose keys are worth least. A stretch has no leaf in it (those
- * stay for ever), nothing that is being made or taken apart, and nothing that somebody holds: views,
- * also of what was removed since, drafts, the operation's own record, and as long as there are
- * others, what operations in flight announce (held.c). It does not cross the border of the two
- * ends that chunks are taken from, over which nobody claims.
+ * stay for ever), nothing that is being made or taken apart, and nothing that somebody holds:
+ * views, also of what was removed since, drafts, the operation's own record, and as long as there
+ * are others, what operations in flight announce (held.c). It does not cross the border of the
+ * two ends that chunks are taken from, over which nobody claims.
  *
  * Protocol. Nothing new is shared. A key is evicted as it is removed: by the compare-and-swap of
  * the slot from the version that was looked at, under the guard of the key's own cell. A key that
@@ -257,7 +257,7 @@ static bool is_slab(const struct skv_map *map, uint64_t head, struct skv_cell se
 	       skv_chunks_are_ready(map, head, skv_class_span(class));
 }
 
-/* A record that nobody has retired, or none any more: then its chunks are about to be given back. */
+/* A record that nobody has retired, or none any more: its chunks are about to be given back. */
 static bool run_may_go(const struct skv_map *map, uint64_t head, struct skv_cell seen)
 {
 	uint64_t off = skv_chunk_off(map, head), word = skv_block_load(map, off), stamp;
@@ -295,8 +295,8 @@ static uint64_t span_len(const struct skv_map *map, const struct skv_held *held,
 }
 
 /* @n chunks or a few more, from the span around @chunk on. */
-static bool extend(const struct skv_map *map, const struct skv_held *held, uint64_t chunk, uint64_t n,
-		   struct stretch *ret)
+static bool extend(const struct skv_map *map, const struct skv_held *held, uint64_t chunk,
+		   uint64_t n, struct stretch *ret)
 {
 	uint64_t border = skv_chunks_ready(map).low, pos, len;
 	bool is_free;
@@ -415,7 +415,7 @@ static bool choose(struct skv_writer *writer, const struct skv_held *held, uint6
 	uint32_t i, n_found = 0;
 	struct stretch stretch;
 
-	/* What was emptied in vain is free now: the stretch with the fewest keys is likely to have it. */
+	/* What was emptied in vain is free now, and likely in the stretch with the fewest keys. */
 	if (writer->lack.spent > 0 && n > SKV_CLASS_SPAN_MAX)
 		return search(writer, held, n, ret);
 	for (i = 0; i < STRETCH_TRIES && n_found < STRETCHES; i++) {
@@ -470,7 +470,7 @@ static enum result empty_slab(struct skv_writer *writer, const struct need *need
 	return skv_arena_dismantle(writer, head, seen) ? GOT : LOST;
 }
 
-/* Every block is free or holds a record. What is read here is read again at once, if all is well. */
+/* Every block is free or holds a record. What is read here is read again at once. */
 static bool slab_may_go(const struct skv_map *map, uint64_t head, struct skv_cell seen)
 {
 	uint64_t gen = skv_chunk_generation(head, skv_chunk_arg(seen.w)), stamp, word;
@@ -607,7 +607,8 @@ static enum result evict_stretch(struct skv_writer *writer, const struct need *n
  */
 static void look_by_bytes(struct skv_writer *writer, struct sample *sample)
 {
-	uint64_t sum = 0, n = 0, off = skv_chunk_off(writer->map, skv_chunk_head(writer->map, draw_chunk(writer)));
+	uint64_t head = skv_chunk_head(writer->map, draw_chunk(writer));
+	uint64_t sum = 0, n = 0, off = skv_chunk_off(writer->map, head);
 	struct skv_span span;
 
 	if (!skv_block_locate(writer->map, off, &span) ||

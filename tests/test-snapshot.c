@@ -748,6 +748,87 @@ static void threads_of_every_kind_see_no_wrong_value(void)
 	map_end(race.kv);
 }
 
+/* ---- ends beside others ----------------------------------------------------------- */
+
+static struct {
+	struct shmkv *kv;
+	bool full; /* writes that find no memory, in place of maintenance */
+	int stop;
+} beside;
+
+static void *press_for_memory(void *arg)
+{
+	static uint8_t payload[2000];
+	const uint64_t none = (uint64_t)1 << 40;
+	uint64_t key = none;
+	int r;
+
+	(void)arg;
+	while (!__atomic_load_n(&beside.stop, __ATOMIC_RELAXED)) {
+		if (!beside.full) {
+			CHECK_EQ(shmkv_maintain(beside.kv), 0);
+			continue;
+		}
+		r = shmkv_put(beside.kv, &key, sizeof(key), shmkv_bin(payload, sizeof(payload)), NULL);
+		CHECK(r == 0 || r == -ENOSPC);
+		if (r == 0) {
+			key++;
+		} else if (key > none) {
+			key--;
+			CHECK_EQ(shmkv_del(beside.kv, &key, sizeof(key)), 0);
+		}
+	}
+	return NULL;
+}
+
+/*
+ * A snapshot ends in steps, between which others get their turn. Those who look for memory
+ * finish ends that were given up, and nothing that is under way.
+ */
+static void ends_are_nobody_elses(bool full)
+{
+	enum { KEYS = 20000 };
+	struct shmkv *first, *second;
+	uint64_t i, round, value;
+	pthread_t thread;
+
+	memset(&beside, 0, sizeof(beside));
+	beside.kv = map_new((uint64_t)8 << 20);
+	beside.full = full;
+	for (i = 0; i < KEYS; i++)
+		CHECK_EQ(shmkv_put(beside.kv, &i, sizeof(i), shmkv_uint(i), NULL), 0);
+	CHECK_EQ(pthread_create(&thread, NULL, press_for_memory, NULL), 0);
+	for (round = 0; round < (skv_test_is_slow() ? 60 : 200); round++) {
+		CHECK_EQ(shmkv_snapshot(beside.kv, &first), 0);
+		for (i = round % 5; i < KEYS; i += 5) {
+			/* Where memory is wanted by others too, some are not written. */
+			int r = shmkv_put(beside.kv, &i, sizeof(i), shmkv_uint(i + KEYS * round), NULL);
+
+			CHECK(r == 0 || (full && r == -ENOSPC));
+		}
+		CHECK_EQ(shmkv_snapshot(beside.kv, &second), 0);
+		shmkv_detach(first);
+		for (i = 0; i < KEYS; i += 97) {
+			CHECK_EQ(shmkv_get_uint(second, &i, sizeof(i), &value), 0);
+			CHECK_EQ(value % KEYS, i);
+		}
+		shmkv_detach(second);
+	}
+	__atomic_store_n(&beside.stop, 1, __ATOMIC_RELAXED);
+	CHECK_EQ(pthread_join(thread, NULL), 0);
+	map_end(beside.kv);
+}
+
+static void an_end_is_nobody_elses_who_maintains(void)
+{
+	ends_are_nobody_elses(false);
+}
+
+static void an_end_is_nobody_elses_who_finds_no_memory(void)
+{
+	ends_are_nobody_elses(true);
+}
+
 const struct skv_test skv_tests_snapshot[] = {
 	{ "snapshot", "snapshots stay what they were while the map changes",
 	  snapshots_stay_while_the_map_changes, 60 },
@@ -767,6 +848,9 @@ const struct skv_test skv_tests_snapshot[] = {
 	  a_full_map_can_be_looked_at_and_emptied_under_a_snapshot, 30 },
 	{ "memory", "a cleared map gives its memory to later writes",
 	  a_cleared_map_gives_its_memory_to_later_writes, 20 },
+	{ "thread", "an end is nobody else's who maintains", an_end_is_nobody_elses_who_maintains, 60 },
+	{ "thread", "an end is nobody else's who finds no memory",
+	  an_end_is_nobody_elses_who_finds_no_memory, 60 },
 	{ "figures", "the shape of the trie is told in numbers", the_shape_is_told_in_numbers, 10 },
 	{ "fork", "a forked child is refused and its parent undisturbed",
 	  a_forked_child_is_refused_and_the_parent_undisturbed, 20 },

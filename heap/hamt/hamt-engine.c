@@ -179,7 +179,7 @@ static bool again(struct skv_hamt_map *map, int r, bool *repeated)
 	if (*repeated || (r != -ENOSPC && r != -ENOMEM))
 		return false;
 	locked = skv_heap_lock(&map->heap);
-	skv_hamt_release_ending(&map->trie);
+	skv_hamt_release_left(&map->trie);
 	skv_hamt_dismantle(&map->trie, SIZE_MAX);
 	skv_hamt_trim(&map->trie);
 	skv_pool_sweep(&map->heap.pool);
@@ -324,7 +324,7 @@ static int hamt_maintain(void *arg)
 	struct skv_hamt_map *map = arg;
 	bool locked = skv_heap_lock(&map->heap);
 
-	skv_hamt_release_ending(&map->trie);
+	skv_hamt_release_left(&map->trie);
 	skv_hamt_dismantle(&map->trie, SIZE_MAX);
 	skv_heap_unlock(&map->heap, locked);
 	skv_heap_reclaim(&map->heap);

@@ -43,7 +43,7 @@ void skv_hamt_map_release(struct skv_hamt_map *map, struct skv_hamt_version *ver
 	int r;
 
 	/* Ends: each step shortens the version's list, to which only older writes add. Without
-	 * memory the version is left to later calls of skv_hamt_release_ending. */
+	 * memory the version is left to later calls of skv_hamt_release_left. */
 	do {
 		locked = skv_heap_lock(&map->heap);
 		r = skv_hamt_release(&map->trie, version, RELEASE_STEP);

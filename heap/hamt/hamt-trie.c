@@ -212,7 +212,7 @@ int skv_hamt_freeze(struct skv_hamt *t, struct skv_hamt_version **ret_version)
 	version->stamp = t->stamp++;
 	version->older = t->newest;
 	version->newer = NULL;
-	version->is_ending = false;
+	version->is_left = false;
 	version->dead = (struct skv_hamt_list){ version->dead_first, 0, SKV_HAMT_RETIRED_MAX };
 	if (t->newest)
 		t->newest->newer = version;
@@ -279,27 +279,28 @@ int skv_hamt_release(struct skv_hamt *t, struct skv_hamt_version *version, size_
 	/* From here on it is only a list. */
 	version->root = 0;
 	version->count = 0;
-	version->is_ending = true;
 	while (dead->n > 0) {
 		if (budget-- == 0)
 			return 0;
 		if (dead->n > LOOK_AHEAD)
 			__builtin_prefetch(skv_hamt_node_of(dead->words[dead->n - LOOK_AHEAD - 1]));
-		if (!settle_word(t, version))
+		if (!settle_word(t, version)) {
+			version->is_left = true;
 			return -ENOMEM;
+		}
 	}
 	version_end(t, version);
 	return 1;
 }
 
-int skv_hamt_release_ending(struct skv_hamt *t)
+int skv_hamt_release_left(struct skv_hamt *t)
 {
 	struct skv_hamt_version *version, *older;
 	int r;
 
 	for (version = t->newest; version; version = older) {
 		older = version->older;
-		r = version->is_ending ? skv_hamt_release(t, version, SIZE_MAX) : 0;
+		r = version->is_left ? skv_hamt_release(t, version, SIZE_MAX) : 0;
 		if (r < 0)
 			return r;
 	}

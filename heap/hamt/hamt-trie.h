@@ -48,7 +48,7 @@ struct skv_hamt_version {
 	uint64_t count;
 	uint64_t stamp; /* nothing in it is stamped above */
 	struct skv_hamt_version *older, *newer;
-	bool is_ending;
+	bool is_left; /* its release found no memory, and whoever ended it is gone */
 	struct skv_hamt_list dead; /* taken from the head while this was the newest version */
 	uint64_t dead_first[SKV_HAMT_RETIRED_MAX];
 };
@@ -206,12 +206,13 @@ int skv_hamt_freeze(struct skv_hamt *t, struct skv_hamt_version **ret_version);
  * @budget: objects to look at in this call; SIZE_MAX for all
  *
  * Nobody may read @version any more. Returns 1 when it is gone, 0 when there is more to do, or
- * -ENOMEM: it stays among the ending ones, and a later call may have more luck.
+ * -ENOMEM: the version is left, and skv_hamt_release_left
+ * may have more luck.
  */
 int skv_hamt_release(struct skv_hamt *t, struct skv_hamt_version *version, size_t budget);
 
-/* skv_hamt_release_ending - finish what found no memory; 0 or -ENOMEM */
-int skv_hamt_release_ending(struct skv_hamt *t);
+/* skv_hamt_release_left - finish what found no memory and was left; 0 or -ENOMEM */
+int skv_hamt_release_left(struct skv_hamt *t);
 
 /* ---- memory ---------------------------------------------------------------------- */
 

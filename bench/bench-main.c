@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench-commit.h"
+
 /* bench-main: the command line of shmkv-bench, and what the workloads share. */
 
 static const struct {
@@ -84,32 +86,40 @@ const char *bench_map_name(void)
 	return name;
 }
 
-static void print_machine(const struct bench_options *options)
+static void processor_name(char *name, size_t size)
 {
-	char line[256], model[128] = "unknown processor";
-	struct utsname un;
+	char line[256];
 	FILE *f;
 
+	snprintf(name, size, "unknown processor");
 	f = fopen("/proc/cpuinfo", "r");
 	while (f && fgets(line, sizeof(line), f)) {
 		if (strncmp(line, "model name", 10) == 0 && strchr(line, ':')) {
 			line[strcspn(line, "\n")] = '\0';
-			snprintf(model, sizeof(model), "%.*s", (int)sizeof(model) - 1,
-				 strchr(line, ':') + 2);
+			snprintf(name, size, "%s", strchr(line, ':') + 2);
 			break;
 		}
 	}
 	if (f)
 		fclose(f);
+}
+
+void bench_machine(FILE *f, bool json)
+{
+	double load[1] = { 0 };
+	char processor[128];
+	struct utsname un;
+
+	processor_name(processor, sizeof(processor));
 	uname(&un);
-	if (options->json)
-		printf("{\"row\":\"machine\",\"processor\":\"%s\",\"cores\":%ld,\"kernel\":\"%s\","
-		       "\"compiler\":\"%s\",\"version\":\"%s\"}\n",
-		       model, sysconf(_SC_NPROCESSORS_ONLN), un.release, __VERSION__,
-		       shmkv_version());
-	else
-		printf("%s, %ld cores, Linux %s, compiler %s, shmkv %s\n", model,
-		       sysconf(_SC_NPROCESSORS_ONLN), un.release, __VERSION__, shmkv_version());
+	if (getloadavg(load, 1) < 1)
+		load[0] = 0;
+	fprintf(f,
+		json ? "{\"row\":\"machine\",\"processor\":\"%s\",\"cores\":%ld,\"kernel\":\"%s\","
+		       "\"compiler\":\"%s\",\"flags\":\"%s\",\"version\":\"%s\",\"commit\":\"%s\",\"load\":%.1f}\n" :
+		       "%s, %ld cores, Linux %s, compiler %s, %s, shmkv %s (%s), load %.1f\n",
+		processor, sysconf(_SC_NPROCESSORS_ONLN), un.release, __VERSION__, BENCH_FLAGS,
+		shmkv_version(), BENCH_COMMIT, load[0]);
 }
 
 struct arguments {
@@ -181,8 +191,14 @@ static error_t parse(int key, char *text, struct argp_state *state)
 	case 'F':
 		arguments->options.full = true;
 		return 0;
+	case 'q':
+		arguments->options.quick = true;
+		return 0;
 	case 'l':
 		arguments->options.is_long = true;
+		return 0;
+	case 'O':
+		arguments->options.out = text;
 		return 0;
 	case ARGP_KEY_ARG:
 		if (arguments->workload)
@@ -211,7 +227,9 @@ int main(int argc, char **argv)
 		{ "from", 'f', "N", 0, "maps: sizes from this on", 0 },
 		{ "samples", 's', "N", 0, "maps: of each method, which is given the fastest, 5 by default; peers: rounds", 0 },
 		{ "full", 'F', NULL, 0, "peers: all sizes, up to 10M entries, and more rounds", 0 },
+		{ "quick", 'q', NULL, 0, "peers: no large limits, no growth, fewer kills", 0 },
 		{ "long", 'l', NULL, 0, "peers: also how long single calls took, for every workload", 0 },
+		{ "out", 'O', "FOLDER", 0, "peers: also write peers.json, peers.csv and pictures into this folder", 0 },
 		{ "json", 'j', NULL, 0, "One JSON object per row", 0 },
 		{ 0 },
 	};
@@ -231,12 +249,15 @@ int main(int argc, char **argv)
 	};
 	struct arguments arguments = { .options = { .value_len = 64 } };
 	size_t i;
+	bool csv;
 
 	arguments.options.progress = isatty(STDERR_FILENO);
 	argp_parse(&argp, argc, argv, 0, NULL, &arguments);
 	for (i = 0; i < N_WORKLOADS; i++) {
 		if (strcmp(workloads[i].name, arguments.workload) == 0) {
-			print_machine(&arguments.options);
+			/* The lines of values alone, so that they can be loaded. */
+			csv = workloads[i].run == bench_peers && arguments.options.csv;
+			bench_machine(csv ? stderr : stdout, arguments.options.json);
 			return workloads[i].run(&arguments.options);
 		}
 	}

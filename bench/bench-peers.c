@@ -2,8 +2,11 @@
 #include "bench/bench.h"
 #include "bench/crew.h"
 #include "bench/peer-cells.h"
+#include "bench/peer-growth.h"
+#include "bench/peer-kill.h"
 #include "bench/peer-limits.h"
 #include "bench/peer-report.h"
+#include "bench/peer-wake.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +28,8 @@
 #define STEPS_MIN 256u
 #define TIMED_STEPS_MAX 16384u
 #define CREWS_MAX 32u
+/* Fewer steps for larger values: a step copies them. */
+#define LARGE_STEPS 64u
 #define LOAD_STEPS ((uint64_t)1 << 17)
 
 struct plan {
@@ -49,6 +54,7 @@ static const struct plan plans[] = {
 	{ WORK_DELETE, 0, 1 },
 	{ WORK_HOT_GET, 0, 1 },
 	{ WORK_HOT_MIX, 0, 1 },
+	{ WORK_VIEW, 0, 1 },
 	{ WORK_HIT, 0, 2 },
 	{ WORK_HIT, SKEW, 2 },
 	{ WORK_READ_95, SKEW, 2 },
@@ -85,6 +91,19 @@ struct lap {
 static bool is_fresh(enum work work)
 {
 	return work == WORK_INSERT || work == WORK_CHURN || work == WORK_DELETE;
+}
+
+static bool is_large(struct size size)
+{
+	return size.value_len > PEER_BATCH_VALUE_MAX;
+}
+
+/* Views are for large values, which are copied, looked at, and replaced, and nothing else. */
+static bool plan_applies(const struct plan *plan, const struct peer *peer, struct size size)
+{
+	if (plan->work == WORK_VIEW)
+		return is_large(size) && peer->can & PEER_CAN_VIEW;
+	return !is_large(size) || (plan->skew <= 0 && (plan->work == WORK_HIT || plan->work == WORK_UPDATE));
 }
 
 static uint64_t whole_batches(uint64_t n)
@@ -152,7 +171,8 @@ static int measure_timed(struct crew *crew, const struct job *given, struct cell
 static int calibrate(struct lap *lap, struct crew *crew, const struct plan *plan, struct cell *cell)
 {
 	uint64_t most = CREW_STEPS_MAX;
-	struct job job = job_of(lap, plan, WARM_STEPS, 1);
+	const uint64_t least = is_large(lap->size) ? LARGE_STEPS : STEPS_MIN;
+	struct job job = job_of(lap, plan, is_large(lap->size) ? LARGE_STEPS : WARM_STEPS, 1);
 	double ns, cpu, n;
 	int r;
 
@@ -163,7 +183,7 @@ static int calibrate(struct lap *lap, struct crew *crew, const struct plan *plan
 	n = lap->round_ns / (ns * plan->workers);
 	if (is_fresh(plan->work))
 		most = lap->fresh / 2 / plan->workers;
-	cell->n = whole_batches(n < STEPS_MIN ? STEPS_MIN : n > (double)most ? most : (uint64_t)n);
+	cell->n = whole_batches(n < (double)least ? least : n > (double)most ? most : (uint64_t)n);
 	return 0;
 }
 
@@ -253,6 +273,8 @@ static int crew_prepare(struct lap *lap, unsigned int c)
 		r = note_memory(lap, crew);
 	say(lap, "trying", crew->peer->name);
 	for (i = 0; i < N_PLANS && r == 0; i++) {
+		if (!plan_applies(&plans[i], crew->peer, lap->size))
+			continue;
 		like = (struct cell){ .peer = crew->peer, .work = plans[i].work,
 				      .skew = plans[i].skew, .workers = plans[i].workers,
 				      .entries = lap->size.entries,
@@ -277,7 +299,8 @@ static int turn(struct lap *lap, unsigned int c, unsigned int round)
 
 	r = crew_do(&lap->crews[c], &job);
 	for (i = 0; i < N_PLANS && r == 0; i += plans[i].work == WORK_INSERT ? 3 : 1)
-		r = round_of_plan(lap, c, i, 2 + 2 * (round * N_PLANS + i));
+		if (lap->cells_of[c][i])
+			r = round_of_plan(lap, c, i, 2 + 2 * (round * N_PLANS + i));
 	return r;
 }
 
@@ -312,6 +335,11 @@ static int lap_begin(struct lap *lap, const struct peer *const *who)
 			 lap->n_crews);
 		say(lap, "starting", (*who)->name);
 		r = crew_begin(&lap->crews[lap->n_crews], *who, &spec, PEER_WORKERS_MAX);
+		if (r == -ENOENT && (*who)->type == PEER_SERVER) {
+			fprintf(stderr, "%sshmkv-bench: %s is not installed, left out\n",
+				lap->options->progress ? "\r\033[K" : "", (*who)->name);
+			continue;
+		}
 		if (r < 0) {
 			fprintf(stderr, "shmkv-bench: %s: %s\n", (*who)->name, shmkv_strerror(r));
 			return 1;
@@ -339,8 +367,8 @@ static int run_lap(struct cells *cells, const struct bench_options *options, str
 	if (lap->rounds > CELL_ROUNDS_MAX)
 		lap->rounds = CELL_ROUNDS_MAX;
 	lap->round_ns = options->full ? 20e6 : 6e6;
-	/* Two workers of WARM_STEPS at least. */
-	lap->fresh = size.entries / 2 > 4 * WARM_STEPS ? size.entries / 2 : 4 * WARM_STEPS;
+	/* Two workers of WARM_STEPS at least. Large values are not inserted. */
+	lap->fresh = is_large(size) ? 0 : size.entries / 2 > 4 * WARM_STEPS ? size.entries / 2 : 4 * WARM_STEPS;
 	r = lap_begin(lap, who);
 	for (c = 0; c < lap->n_crews && r == 0; c++)
 		r = crew_prepare(lap, c);
@@ -376,16 +404,6 @@ static uint64_t need_of(const struct peer *peer, struct size size)
 	       (64u << 20);
 }
 
-static bool is_in_every_lap(const struct peer *peer)
-{
-	return peer->type == PEER_LIMIT || peer == peers[0];
-}
-
-static bool is_wanted(const struct bench_options *options, const struct peer *peer)
-{
-	return !options->only || is_in_every_lap(peer) || strstr(peer->name, options->only);
-}
-
 static int run_size(struct cells *cells, const struct bench_options *options, struct size size)
 {
 	const struct peer *who[CREWS_MAX + 1];
@@ -400,7 +418,7 @@ static int run_size(struct cells *cells, const struct bench_options *options, st
 		room = free_memory() * 3 / 4;
 		for (i = 0; peers[i] && i < CREWS_MAX; i++) {
 			need = need_of(peers[i], size);
-			if (!is_wanted(options, peers[i]) || (done[i] && !is_in_every_lap(peers[i])))
+			if (!peer_is_wanted(options, peers[i]) || (done[i] && !peer_is_in_every_lap(peers[i])))
 				continue;
 			if (need > room)
 				continue;
@@ -414,7 +432,7 @@ static int run_size(struct cells *cells, const struct bench_options *options, st
 			r = run_lap(cells, options, size, who);
 	} while (r == 0 && some && who[0] == peers[0]);
 	for (i = 0; peers[i] && r == 0; i++)
-		if (is_wanted(options, peers[i]) && !done[i])
+		if (peer_is_wanted(options, peers[i]) && !done[i])
 			fprintf(stderr,
 				"shmkv-bench: %s with %llu entries of %zu bytes left out: there are not %llu MiB\n",
 				peers[i]->name, (unsigned long long)size.entries, size.value_len,
@@ -422,25 +440,41 @@ static int run_size(struct cells *cells, const struct bench_options *options, st
 	return r;
 }
 
+static const struct size some_sizes[] = {
+	{ 100000, 8 }, { 100000, 64 }, { 100000, 1024 }, { 1000000, 64 },
+	{ 1024, (size_t)64 << 10 }, { 64, (size_t)1 << 20 }, { 0, 0 },
+};
+
+static const struct size all_sizes[] = {
+	{ 100000, 8 }, { 100000, 64 }, { 100000, 1024 }, { 1000000, 8 }, { 1000000, 64 },
+	{ 1000000, 1024 }, { 10000000, 8 }, { 10000000, 64 }, { 10000000, 1024 },
+	{ 1024, (size_t)64 << 10 }, { 64, (size_t)1 << 20 }, { 0, 0 },
+};
+
+static int run_all(struct cells *cells, const struct bench_options *options)
+{
+	const struct size given[] = { { whole_batches(options->entries), options->value_len }, { 0, 0 } };
+	const struct size *size = options->entries ? given : options->full ? all_sizes : some_sizes;
+	int r;
+
+	r = peer_limits(cells, options);
+	for (; size->entries && r == 0; size++)
+		r = run_size(cells, options, *size);
+	if (r == 0)
+		r = peer_wake(cells, options);
+	if (r == 0 && !options->quick)
+		r = peer_growth(cells, options);
+	if (r == 0)
+		r = peer_kill(cells, options);
+	return r;
+}
+
 int bench_peers(const struct bench_options *options)
 {
-	static const struct size some[] = { { 100000, 8 }, { 100000, 64 }, { 100000, 1024 }, { 1000000, 64 } };
-	static const struct size all_sizes[] = { { 100000, 8 }, { 100000, 64 }, { 100000, 1024 },
-						 { 1000000, 64 }, { 10000000, 8 }, { 10000000, 64 },
-						 { 10000000, 1024 } };
-	const struct size given = { whole_batches(options->entries), options->value_len };
-	const struct size *sizes = options->full ? all_sizes : some;
-	size_t i, n = options->full ? 7 : 4;
 	struct cells cells = { 0 };
 	int r;
 
-	if (options->entries) {
-		sizes = &given;
-		n = 1;
-	}
-	r = peer_limits(&cells, options);
-	for (i = 0; i < n && r == 0; i++)
-		r = run_size(&cells, options, sizes[i]);
+	r = run_all(&cells, options);
 	if (r == 0) {
 		cells_settle(&cells);
 		r = peer_report(&cells, options);

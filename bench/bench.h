@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct bench_options {
 	uint64_t entries; /* 0: as the workload likes */
@@ -23,7 +24,9 @@ struct bench_options {
 	const char *only, *data;
 	uint64_t first;
 	unsigned int samples; /* maps: of each method; 0: 5; peers: rounds */
-	bool full, is_long;   /* peers: all sizes; latencies of every call, too */
+	bool full, quick;     /* peers: all sizes; less of everything that takes long */
+	bool is_long;         /* peers: latencies of every call, too */
+	const char *out;      /* peers: folder for files and pictures, or NULL */
 	bool progress; /* standard error is a terminal */
 };
 
@@ -40,6 +43,9 @@ uint64_t bench_cpu_ns(void);
 
 /* Says on standard error what failed and returns 1. */
 int bench_failed(const char *what, int r);
+
+/* What the figures were made on, as one line of text or of JSON. */
+void bench_machine(FILE *f, bool json);
 
 /* Name of a map that this process made and no other uses. */
 const char *bench_map_name(void);

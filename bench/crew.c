@@ -63,6 +63,11 @@ static void wait_for(sem_t *sem)
 		;
 }
 
+static size_t batch_len(const struct peer_spec *spec)
+{
+	return spec->value_len * (spec->value_len > PEER_BATCH_VALUE_MAX ? 1 : PEER_BATCH);
+}
+
 static void do_job(struct worker *w, void *seat, const struct run_delay *delay)
 {
 	struct crew_seat *here = &w->board->seats[w->number];
@@ -73,7 +78,7 @@ static void do_job(struct worker *w, void *seat, const struct run_delay *delay)
 	uint64_t wall, delayed, cpu;
 
 	run.value = w->buffers;
-	run.buf = w->buffers + PEER_BATCH * w->spec->value_len;
+	run.buf = w->buffers + batch_len(w->spec);
 	memset(&result->latency, 0, sizeof(result->latency));
 	if (job->timed)
 		run.latency = &result->latency;
@@ -110,7 +115,7 @@ static void *work(void *arg)
 	int r;
 
 	w->steps = scratch(CREW_STEPS_MAX * sizeof(*w->steps));
-	w->buffers = scratch(2 * PEER_BATCH * w->spec->value_len);
+	w->buffers = scratch(2 * batch_len(w->spec));
 	r = w->steps && w->buffers ? w->peer->attach(w->world, &seat) : -ENOMEM;
 	if (r < 0)
 		board->r = r;
@@ -198,7 +203,8 @@ static void keep(struct crew *crew, const struct peer_spec *spec)
 		if (board->ends)
 			break;
 		board->memory = peer->memory ? peer->memory(world) : private_memory();
-		sem_post(&board->done);
+		board->dead = peer->dead ? peer->dead(world) : 0;
+		sem_post(&board->told);
 	}
 	for (i = 0; i < started; i++)
 		sem_post(&board->seats[i].call);
@@ -253,6 +259,7 @@ static int board_new(struct crew_board **ret)
 	sem_init(&board->ready, 1, 0);
 	sem_init(&board->done, 1, 0);
 	sem_init(&board->order, 1, 0);
+	sem_init(&board->told, 1, 0);
 	for (i = 0; i < PEER_WORKERS_MAX; i++) {
 		sem_init(&board->seats[i].call, 1, 0);
 		sem_init(&board->seats[i].go, 1, 0);
@@ -327,10 +334,9 @@ static const char *what_failed(int r)
 	}
 }
 
-int crew_do(struct crew *crew, const struct job *job)
+int crew_start(struct crew *crew, const struct job *job)
 {
 	struct crew_board *board = crew->board;
-	const struct crew_result *result;
 	unsigned int i;
 
 	board->job = *job;
@@ -341,24 +347,44 @@ int crew_do(struct crew *crew, const struct job *job)
 			return 1;
 	for (i = 0; i < job->workers; i++)
 		sem_post(&board->seats[i].go);
-	for (i = 0; i < job->workers; i++)
-		if (wait_or_miss(crew, &board->done))
-			return 1;
-	for (i = 0; i < job->workers; i++) {
-		result = &board->seats[i].result;
-		if (result->r < 0) {
-			fprintf(stderr, "shmkv-bench: %s: %s: entry %u: %s\n", crew->peer->name,
-				work_name(job->work), result->wrong.entry, what_failed(result->r));
-			return 1;
-		}
-	}
 	return 0;
+}
+
+int crew_judge(const struct crew *crew, unsigned int worker)
+{
+	const struct crew_result *result = &crew->board->seats[worker].result;
+
+	if (result->r == 0)
+		return 0;
+	fprintf(stderr, "shmkv-bench: %s: %s: entry %u: %s\n", crew->peer->name,
+		work_name(crew->board->job.work), result->wrong.entry, what_failed(result->r));
+	return 1;
+}
+
+int crew_do(struct crew *crew, const struct job *job)
+{
+	unsigned int i;
+	int r;
+
+	r = crew_start(crew, job);
+	for (i = 0; i < job->workers && r == 0; i++)
+		r = wait_or_miss(crew, &crew->board->done);
+	for (i = 0; i < job->workers && r == 0; i++)
+		r = crew_judge(crew, i);
+	return r;
 }
 
 uint64_t crew_memory(struct crew *crew)
 {
 	sem_post(&crew->board->order);
-	if (wait_or_miss(crew, &crew->board->done))
+	if (wait_or_miss(crew, &crew->board->told))
 		return 0;
 	return crew->board->memory > crew->memory_empty ? crew->board->memory - crew->memory_empty : 0;
+}
+
+unsigned int crew_dead(struct crew *crew)
+{
+	sem_post(&crew->board->order);
+	wait_for(&crew->board->told);
+	return crew->board->dead;
 }

@@ -33,10 +33,12 @@ struct crew_seat {
 
 struct crew_board {
 	sem_t made, ready, done;
-	sem_t order; /* for the keeper */
+	sem_t order; /* for the keeper: answer memory and dead, or end */
 	int r;       /* of making it */
 	bool ends;
 	uint64_t memory; /* answer to an order */
+	unsigned int dead;
+	sem_t told;
 	struct job job;
 	struct crew_seat seats[PEER_WORKERS_MAX];
 };
@@ -57,6 +59,14 @@ void crew_end(struct crew *crew);
 /* The workers of the job do it at the same time; results stand on the board. 0, or 1 after it
  * said on standard error what was wrong. */
 int crew_do(struct crew *crew, const struct job *job);
+
+/* The workers begin, and whoever calls does not wait for them: each posts board->done. 0 or 1. */
+int crew_start(struct crew *crew, const struct job *job);
+/* What a worker answered: 0, or 1 after it said on standard error what was wrong. */
+int crew_judge(const struct crew *crew, unsigned int worker);
+
+/* How many processes that died the peer has still to clear up behind; 0 if it does not know. */
+unsigned int crew_dead(struct crew *crew);
 
 /* Bytes that the peer's world takes more than when it was empty. */
 uint64_t crew_memory(struct crew *crew);

@@ -50,9 +50,48 @@ int cells_add_limit(struct cells *cells, const struct cell_limit *limit)
 	return 0;
 }
 
+struct cell_kill *cells_add_kill(struct cells *cells, const struct peer *peer)
+{
+	struct cell_kill **more = grown(cells->kills, cells->n_kills, sizeof(cells->kills[0]));
+	struct cell_kill *found;
+
+	if (!more)
+		return NULL;
+	cells->kills = more;
+	found = calloc(1, sizeof(*found));
+	if (!found)
+		return NULL;
+	found->peer = peer;
+	cells->kills[cells->n_kills++] = found;
+	return found;
+}
+
+struct cell_wake *cells_add_wake(struct cells *cells, const char *name)
+{
+	struct cell_wake **more = grown(cells->wakes, cells->n_wakes, sizeof(cells->wakes[0]));
+	struct cell_wake *found;
+
+	if (!more)
+		return NULL;
+	cells->wakes = more;
+	found = calloc(1, sizeof(*found));
+	if (!found)
+		return NULL;
+	found->name = name;
+	cells->wakes[cells->n_wakes++] = found;
+	return found;
+}
+
 void cells_free(struct cells *cells)
 {
 	size_t i;
+
+	for (i = 0; i < cells->n_kills; i++)
+		free(cells->kills[i]);
+	for (i = 0; i < cells->n_wakes; i++)
+		free(cells->wakes[i]);
+	free(cells->kills);
+	free(cells->wakes);
 
 	for (i = 0; i < cells->n; i++)
 		free(cells->cells[i]);
@@ -111,4 +150,14 @@ const struct cell *cells_beside(const struct cells *cells, const struct cell *ce
 void cell_label(const struct cell *cell, char *text, size_t size)
 {
 	snprintf(text, size, "%s%s", work_name(cell->work), cell->skew > 0 ? " zipf" : "");
+}
+
+bool peer_is_in_every_lap(const struct peer *peer)
+{
+	return peer->type == PEER_LIMIT || peer == peers[0];
+}
+
+bool peer_is_wanted(const struct bench_options *options, const struct peer *peer)
+{
+	return !options->only || peer_is_in_every_lap(peer) || strstr(peer->name, options->only);
 }

@@ -7,6 +7,7 @@
  * workers. And bytes, one row for each size.
  */
 
+#include "bench/bench.h"
 #include "bench/histogram.h"
 #include "bench/peer-work.h"
 
@@ -45,6 +46,23 @@ struct cell_limit {
 	double small, huge; /* on either kind of pages; huge 0 where that means nothing */
 };
 
+/* What it means to others when a writer is killed; times in nanoseconds, one for each trial. */
+struct cell_kill {
+	const struct peer *peer;
+	unsigned int trials, never; /* never: the other process did not come back */
+	struct histogram undisturbed; /* longest call of a process when nobody is killed */
+	struct histogram longest;     /* longest call of the other process */
+	struct histogram recovered;   /* from the kill until nothing of it was left; n 0: unknown */
+};
+
+struct cell_wake {
+	const char *name;
+	struct histogram round; /* nanoseconds */
+};
+
+/* A lap of its own, for growth. */
+#define PEER_LAP_GROWTH 1000000u
+
 struct cells {
 	struct cell **cells; /* each allocated for itself: they do not move */
 	size_t n;
@@ -52,6 +70,10 @@ struct cells {
 	size_t n_memory;
 	struct cell_limit *limits;
 	size_t n_limits;
+	struct cell_kill **kills;
+	size_t n_kills;
+	struct cell_wake **wakes;
+	size_t n_wakes;
 };
 
 /* NULL without memory. */
@@ -59,6 +81,9 @@ struct cell *cells_add(struct cells *cells, const struct cell *like);
 /* 0 or -ENOMEM */
 int cells_add_memory(struct cells *cells, const struct cell_memory *memory);
 int cells_add_limit(struct cells *cells, const struct cell_limit *limit);
+/* Empty ones, or NULL. */
+struct cell_kill *cells_add_kill(struct cells *cells, const struct peer *peer);
+struct cell_wake *cells_add_wake(struct cells *cells, const char *name);
 void cells_free(struct cells *cells);
 
 /* When all rounds are done. */
@@ -70,7 +95,11 @@ double cells_median(double *numbers, unsigned int n);
 const struct cell *cells_beside(const struct cells *cells, const struct cell *cell,
 				const struct peer *peer);
 
-/* "hit uniform" */
+/* Did the caller ask for this peer? shmkv and the limits always are. */
+bool peer_is_wanted(const struct bench_options *options, const struct peer *peer);
+bool peer_is_in_every_lap(const struct peer *peer);
+
+/* "hit zipf" */
 void cell_label(const struct cell *cell, char *text, size_t size);
 
 #endif

@@ -4,15 +4,9 @@
 #include "base/atomic.h"
 #include "bench/peers/peer.h"
 
-#include <linux/futex.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
@@ -22,8 +16,8 @@
 #define ROUNDS 5u
 #define LOADS 400000u
 #define SWAPS 1000000u
+#define QUICK_MAX ((size_t)8 << 20)
 #define COPY_BYTES ((size_t)64 << 20)
-#define WAKES 3000u
 
 /* Memory on one kind of pages. */
 struct arena {
@@ -163,56 +157,6 @@ static double clock_read(const struct arena *arena)
 	return (double)(bench_cpu_ns() - start) / SWAPS;
 }
 
-static void futex(uint32_t *word, int op, uint32_t value)
-{
-	syscall(SYS_futex, word, op, value, NULL, NULL, 0);
-}
-
-/* Waits until @word is @value, and makes @other so. */
-static void answer(uint32_t *word, uint32_t *other, uint32_t value)
-{
-	uint32_t seen;
-
-	while ((seen = skv_load_relaxed_32(word)) != value)
-		futex(word, FUTEX_WAIT, seen);
-	skv_store_relaxed_32(other, value);
-	futex(other, FUTEX_WAKE, 1);
-}
-
-/* Two processes wake each other in turns. Relaxed: the word alone carries everything. */
-static double futex_round(const struct arena *arena)
-{
-	uint32_t *words = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	uint32_t *other, i;
-	uint64_t start;
-	double ns;
-	pid_t pid;
-
-	(void)arena;
-	if ((void *)words == MAP_FAILED)
-		return 0;
-	other = words + 32;
-	pid = fork();
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (i = 1; i <= WAKES; i++)
-			answer(words, other, i);
-		_exit(0);
-	}
-	start = bench_now_ns();
-	for (i = 1; i <= WAKES && pid > 0; i++) {
-		skv_store_relaxed_32(words, i);
-		futex(words, FUTEX_WAKE, 1);
-		while (skv_load_relaxed_32(other) != i)
-			futex(other, FUTEX_WAIT, i - 1);
-	}
-	ns = (double)(bench_now_ns() - start) / WAKES;
-	if (pid > 0)
-		waitpid(pid, NULL, 0);
-	munmap(words, 4096);
-	return ns;
-}
-
 /* ---- the table -------------------------------------------------------------------- */
 
 static const struct limit {
@@ -234,7 +178,6 @@ static const struct limit {
 	{ "memcpy of 1 MiB", "GB/s", copy_1m, (size_t)4 << 20, true, false },
 	{ "memcpy of 64 MiB", "GB/s", copy_64m, (size_t)128 << 20, true, false },
 	{ "reading the clock", "ns", clock_read, 4096, false, false },
-	{ "futex round trip, two processes", "ns", futex_round, 4096, false, false },
 };
 
 static int run_limit(const struct limit *limit, bool huge, double *ret)
@@ -264,6 +207,8 @@ int peer_limits(struct cells *cells, const struct bench_options *options)
 	int r = 0;
 
 	for (i = 0; i < sizeof(limits) / sizeof(limits[0]) && r == 0; i++) {
+		if (options->quick && limits[i].len > QUICK_MAX)
+			continue;
 		if (options->progress)
 			fprintf(stderr, "\r\033[Klimits: %s", limits[i].name);
 		found = (struct cell_limit){ .unit = limits[i].unit };

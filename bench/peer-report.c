@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "bench/peer-report.h"
 
+#include "bench/peer-goals.h"
+#include "bench/peer-plot.h"
+
+#include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 typedef void line_fn(FILE *f, const struct cells *cells, const struct cell *cell);
 
@@ -69,6 +74,34 @@ static void all_lines(FILE *f, const struct cells *cells, line_fn *line)
 		line(f, cells, cells->cells[i]);
 }
 
+static void json_spread(FILE *f, const char *name, const struct histogram *h)
+{
+	fprintf(f, ",\"%s_p50\":%llu,\"%s_max\":%llu", name,
+		(unsigned long long)histogram_quantile(h, 0.5), name, (unsigned long long)h->max);
+}
+
+static void json_others(FILE *f, const struct cells *cells)
+{
+	unsigned int k;
+	size_t i;
+
+	for (i = 0; i < cells->n_kills; i++) {
+		fprintf(f, "{\"row\":\"kill\",\"peer\":\"%s\",\"trials\":%u,\"never\":%u",
+			cells->kills[i]->peer->name, cells->kills[i]->trials, cells->kills[i]->never);
+		json_spread(f, "undisturbed_ns", &cells->kills[i]->undisturbed);
+		json_spread(f, "longest_ns", &cells->kills[i]->longest);
+		json_spread(f, "recovered_ns", &cells->kills[i]->recovered);
+		fprintf(f, "}\n");
+	}
+	for (i = 0; i < cells->n_wakes; i++) {
+		fprintf(f, "{\"row\":\"wake\",\"name\":\"%s\"", cells->wakes[i]->name);
+		for (k = 0; k < 4; k++)
+			fprintf(f, ",\"p%g\":%llu", shares[k] * 100,
+				(unsigned long long)histogram_quantile(&cells->wakes[i]->round, shares[k]));
+		fprintf(f, ",\"max\":%llu}\n", (unsigned long long)cells->wakes[i]->round.max);
+	}
+}
+
 static void json(FILE *f, const struct cells *cells)
 {
 	size_t i;
@@ -78,6 +111,8 @@ static void json(FILE *f, const struct cells *cells)
 			cells->limits[i].name, cells->limits[i].unit, cells->limits[i].small,
 			cells->limits[i].huge);
 	all_lines(f, cells, json_line);
+	json_others(f, cells);
+	peer_goals(f, cells, PEER_GOALS_JSON);
 }
 
 static void csv(FILE *f, const struct cells *cells)
@@ -104,9 +139,16 @@ static void limits(const struct cells *cells)
 	}
 }
 
+/* Growth has tables of its own. */
+static bool is_in_table(const struct cell *cell)
+{
+	return cell->work != WORK_GROW;
+}
+
 static bool is_same_table(const struct cell *a, const struct cell *b)
 {
-	return a->entries == b->entries && a->value_len == b->value_len && a->workers == b->workers;
+	return a->entries == b->entries && a->value_len == b->value_len && a->workers == b->workers &&
+	       is_in_table(a) == is_in_table(b);
 }
 
 static bool is_same_row(const struct cell *a, const struct cell *b)
@@ -202,17 +244,128 @@ static void latencies(const struct cells *cells, const struct cell *first)
 	}
 }
 
-static void human(const struct cells *cells, bool is_long)
+static void growth(const struct cells *cells)
+{
+	const struct cell *cell;
+	unsigned int k;
+	size_t i;
+
+	for (i = 0; i < cells->n; i++) {
+		cell = cells->cells[i];
+		if (cell->work != WORK_GROW)
+			continue;
+		if (cell->peer == peers[0])
+			printf("\ngrowth from 100000 to %llu entries, values of %zu bytes: ns of one insertion\n"
+			       "%-18s %9s %9s %9s %9s %9s %9s\n",
+			       (unsigned long long)cell->entries, cell->value_len, "", "mean", "p50",
+			       "p99", "p99.9", "p99.99", "max");
+		printf("%-18s %9.0f", cell->peer->name, cell->median);
+		for (k = 0; k < 4; k++)
+			printf(" %9llu",
+			       (unsigned long long)histogram_quantile(&cell->latency, shares[k]));
+		printf(" %9llu\n", (unsigned long long)cell->latency.max);
+	}
+}
+
+static void wakes(const struct cells *cells)
+{
+	unsigned int k;
+	size_t i;
+
+	printf("\nwaking another process, and being woken by it: ns of the round trip\n"
+	       "%-26s %9s %9s %9s %9s %9s\n", "", "p50", "p99", "p99.9", "p99.99", "max");
+	for (i = 0; i < cells->n_wakes; i++) {
+		printf("%-26s", cells->wakes[i]->name);
+		for (k = 0; k < 4; k++)
+			printf(" %9llu", (unsigned long long)histogram_quantile(&cells->wakes[i]->round,
+										shares[k]));
+		printf(" %9llu\n", (unsigned long long)cells->wakes[i]->round.max);
+	}
+}
+
+static void kills(const struct cells *cells)
+{
+	const struct cell_kill *found;
+	size_t i;
+
+	printf("\na writer is killed: the longest call of another one, us, median and worst of the trials\n"
+	       "%-20s %19s %19s %19s %16s\n", "", "nobody is killed", "killed", "memory is back",
+	       "never comes back");
+	for (i = 0; i < cells->n_kills; i++) {
+		found = cells->kills[i];
+		printf("%-20s %9.1f %9.1f", found->peer->name,
+		       (double)histogram_quantile(&found->undisturbed, 0.5) / 1000,
+		       (double)found->undisturbed.max / 1000);
+		if (found->longest.n > 0)
+			printf(" %9.1f %9.1f", (double)histogram_quantile(&found->longest, 0.5) / 1000,
+			       (double)found->longest.max / 1000);
+		else
+			printf(" %19s", "-");
+		if (found->recovered.n > 0)
+			printf(" %9.1f %9.1f", (double)histogram_quantile(&found->recovered, 0.5) / 1000,
+			       (double)found->recovered.max / 1000);
+		else
+			printf(" %19s", "-");
+		printf(" %9u of %u\n", found->never, found->trials);
+	}
+}
+
+static void human(FILE *f, const struct cells *cells, bool is_long)
 {
 	size_t i;
 
 	limits(cells);
 	for (i = 0; i < cells->n; i++)
-		if (is_first_of(cells, i, is_same_table))
+		if (is_in_table(cells->cells[i]) && is_first_of(cells, i, is_same_table))
 			table(cells, cells->cells[i]);
 	for (i = 0; i < cells->n && is_long; i++)
-		if (is_first_of(cells, i, is_same_column))
+		if (is_in_table(cells->cells[i]) && is_first_of(cells, i, is_same_column))
 			latencies(cells, cells->cells[i]);
+	growth(cells);
+	wakes(cells);
+	kills(cells);
+	peer_goals(f, cells, PEER_GOALS_TEXT);
+}
+
+/* ---- files ------------------------------------------------------------------------ */
+
+static int write_file(const struct cells *cells, const char *folder, const char *name,
+		      void (*write)(FILE *f, const struct cells *cells))
+{
+	char path[4096];
+	FILE *f;
+	int r;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	f = fopen(path, "we");
+	if (f)
+		write(f, cells);
+	r = f ? ferror(f) : 1;
+	if ((f && fclose(f)) || r) {
+		fprintf(stderr, "shmkv-bench: %s could not be written\n", path);
+		return 1;
+	}
+	return 0;
+}
+
+static void json_file(FILE *f, const struct cells *cells)
+{
+	bench_machine(f, true);
+	json(f, cells);
+}
+
+static int write_files(const struct cells *cells, const char *folder)
+{
+	int r;
+
+	if (mkdir(folder, 0777) < 0 && errno != EEXIST) {
+		fprintf(stderr, "shmkv-bench: %s could not be made\n", folder);
+		return 1;
+	}
+	r = write_file(cells, folder, "peers.json", json_file);
+	if (r == 0)
+		r = write_file(cells, folder, "peers.csv", csv);
+	return r ? r : peer_plots(cells, folder);
 }
 
 int peer_report(const struct cells *cells, const struct bench_options *options)
@@ -222,6 +375,6 @@ int peer_report(const struct cells *cells, const struct bench_options *options)
 	else if (options->csv)
 		csv(stdout, cells);
 	else
-		human(cells, options->is_long);
-	return 0;
+		human(stdout, cells, options->is_long);
+	return options->out ? write_files(cells, options->out) : 0;
 }

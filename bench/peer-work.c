@@ -5,6 +5,7 @@
 
 static const char *const names[WORKS] = {
 	[WORK_LOAD] = "load",
+	[WORK_GROW] = "grow",
 	[WORK_HIT] = "hit",
 	[WORK_MISS] = "miss",
 	[WORK_GET_MANY] = "get-32",
@@ -178,6 +179,7 @@ static void fresh(struct draw *d, struct peer_step *steps)
 void job_steps(const struct job *job, unsigned int worker, struct peer_step *steps)
 {
 	struct draw d = { .job = job, .worker = worker };
+	enum peer_kind kind;
 	uint64_t i;
 
 	d.state = job->seed * 0x2545f4914f6cdd1dull + worker;
@@ -185,8 +187,11 @@ void job_steps(const struct job *job, unsigned int worker, struct peer_step *ste
 		zipf_init(&d.zipf, job->entries, job->skew);
 	switch (job->work) {
 	case WORK_LOAD:
+	case WORK_GROW:
+		kind = job->work == WORK_LOAD && job->value_len <= PEER_BATCH_VALUE_MAX ? PEER_PUT_MANY :
+											   PEER_INSERT;
 		for (i = 0; i < job->n; i++)
-			steps[i] = (struct peer_step){ (uint32_t)(job->first + i), PEER_PUT_MANY };
+			steps[i] = (struct peer_step){ (uint32_t)(job->first + i), kind };
 		break;
 	case WORK_HIT:
 		all(&d, steps, PEER_GET);

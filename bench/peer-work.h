@@ -12,7 +12,8 @@
 #include "bench/peers/peer.h"
 
 enum work {
-	WORK_LOAD, /* entries from job.first on, in batches */
+	WORK_LOAD, /* entries from job.first on, in batches if values are small */
+	WORK_GROW, /* the same, one by one */
 	WORK_HIT,
 	WORK_MISS,
 	WORK_GET_MANY,
@@ -33,7 +34,7 @@ struct job {
 	enum work work;
 	unsigned int workers;
 	uint64_t n;       /* steps of each worker; whole batches */
-	uint64_t first;   /* LOAD */
+	uint64_t first;   /* LOAD, GROW */
 	uint64_t entries; /* stored: 0 to entries - 1 */
 	double skew;      /* of Zipf's law; 0: all entries alike */
 	uint64_t seed;
@@ -42,12 +43,6 @@ struct job {
 };
 
 const char *work_name(enum work work);
-
-/* Fresh entries that insert, churn and delete need beside those stored, for @n steps of each. */
-static inline uint64_t work_fresh(uint64_t n, unsigned int workers)
-{
-	return 2 * n * workers;
-}
 
 void job_steps(const struct job *job, unsigned int worker, struct peer_step *steps);
 

@@ -204,19 +204,27 @@ static uint64_t memory(void *arg)
 	return shmkv_info(world->kv, &info) < 0 ? 0 : info.reserved_bytes;
 }
 
+static unsigned int dead(void *arg)
+{
+	struct shmkv_info info = { .size = sizeof(info) };
+	struct world *world = arg;
+
+	return shmkv_info(world->kv, &info) < 0 ? 0 : info.processes_dead;
+}
+
 #define CALLS \
 	.attach = attach, .run = peer_run_steps, .detach = detach, .end = end
 
 const struct peer peer_shmkv = {
 	.name = "shmkv", .text = "shared memory, pages of 4 KiB", .type = PEER_SHARED,
 	.can = PEER_CAN_VIEW | PEER_CAN_GET_MANY | PEER_CAN_PUT_MANY, .overhead = 80,
-	.make = make_shm, .hide = hide, .memory = memory, CALLS,
+	.make = make_shm, .hide = hide, .memory = memory, .dead = dead, CALLS,
 };
 
 const struct peer peer_shmkv_huge = {
 	.name = "shmkv-huge", .text = "shared memory, pages of 2 MiB", .type = PEER_SHARED,
 	.can = PEER_CAN_VIEW | PEER_CAN_GET_MANY | PEER_CAN_PUT_MANY, .overhead = 80,
-	.make = make_shm_huge, .hide = hide, .memory = memory, CALLS,
+	.make = make_shm_huge, .hide = hide, .memory = memory, .dead = dead, CALLS,
 };
 
 const struct peer peer_adaptive = {

@@ -142,5 +142,5 @@ void end(void *arg)
 
 extern "C" const peer peer_std = {
 	"std::unordered_map", "the C++ library's, std::shared_mutex for two", PEER_LOCAL, PEER_READS_ALONE,
-	96, make, attach, nullptr, peer_run_steps, detach, end, nullptr,
+	96, make, attach, nullptr, peer_run_steps, detach, end, nullptr, nullptr,
 };

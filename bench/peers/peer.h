@@ -34,6 +34,8 @@ struct run_delay;
 #define PEER_KEY_LEN 16u
 #define PEER_BATCH 32u
 #define PEER_WORKERS_MAX 2u
+/* Larger ones are not put or read in batches. */
+#define PEER_BATCH_VALUE_MAX 4096u
 /* Entries from here on are never stored. */
 #define PEER_ABSENT_FROM 0x80000000u
 
@@ -60,7 +62,7 @@ struct peer_run {
 	uint64_t n;
 	unsigned int workers; /* how many work at the same time, on disjoint keys if they write */
 	size_t value_len;
-	uint8_t *value; /* to put; PEER_BATCH of them, as of buf */
+	uint8_t *value; /* to put; room for a batch of them where there are batches, as at buf */
 	uint8_t *buf;
 	struct histogram *latency; /* of each step (of a batch: of the whole), or NULL */
 	const struct run_delay *delay;
@@ -107,6 +109,8 @@ struct peer {
 	void (*end)(void *world);
 	/* Bytes that it takes now, or 0: then the resident memory of its process is counted. */
 	uint64_t (*memory)(void *world);
+	/* How many processes have died and left something; NULL: it does not know. */
+	unsigned int (*dead)(void *world);
 };
 
 /* Those that this build has; ends with NULL. The first is shmkv. */

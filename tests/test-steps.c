@@ -16,7 +16,7 @@
  * test-steps: one process is stopped between two instructions of a call, another one does
  * whatever it likes to the same key, its leaf and its memory, and then the first goes on, or is
  * killed. Every call beside every script; the instructions are a sample, with
- * SHMKV_SWEEP=full a large one.
+ * SHMKV_SWEEP=full a large one, with SKV_STEPS_POINTS=n about n of each call.
  *
  * The judge is the definition of linearizability. The script is a sequence of complete
  * calls, so the call under test has happened before, between or after them: for one of these
@@ -32,7 +32,7 @@
 #define LEN 200u
 #define LEN2 60u
 
-/* Enough that every leaf is replaced, and its successor, too. */
+/* At most so many: enough that every leaf is replaced, and its successor, too. */
 #ifdef SKV_TINY
 #define REBUILD_KEYS 60u
 #else
@@ -238,6 +238,10 @@ static const struct script scripts[] = {
 	{ "rebuild-put", { { PUT, LEN } }, 1, AROUND_REBUILD, AROUND_NOTHING },
 	{ "rebuild-del", { { DEL, LEN } }, 1, AROUND_REBUILD, AROUND_NOTHING },
 	{ "rebuild-add", { { ADD, LEN } }, 1, AROUND_REBUILD, AROUND_NOTHING },
+	/* The leaf that was found keeps the slot, frozen, while the record's memory is another's. */
+	{ "rebuild-del-other", { { DEL, LEN } }, 1, AROUND_REBUILD, AROUND_OTHER },
+	{ "rebuild-put-other", { { PUT, LEN2 } }, 1, AROUND_REBUILD, AROUND_OTHER },
+	{ "rebuild-put-put", { { PUT, LEN }, { PUT, LEN } }, 2, AROUND_REBUILD, AROUND_NOTHING },
 	{ "put-rebuild", { { PUT, LEN } }, 1, AROUND_NOTHING, AROUND_REBUILD },
 	{ "del-rebuild", { { DEL, LEN } }, 1, AROUND_NOTHING, AROUND_REBUILD },
 	{ "del-put-rebuild", { { DEL, LEN }, { PUT, LEN } }, 2, AROUND_NOTHING, AROUND_REBUILD },
@@ -248,12 +252,14 @@ static const struct script scripts[] = {
 
 static uint64_t other_id;
 
-static void do_around(struct shmkv *kv, enum around what)
+/* @salt: a leaf is replaced once, or many times until it serves again */
+static void do_around(struct shmkv *kv, enum around what, uint64_t salt)
 {
 	struct shmkv_recovery report = { .size = sizeof(report) };
 	static uint8_t large[40000];
 	struct call put = { .op = PUT, .len = LEN };
 	char key[16];
+	uint64_t n = skv_random(&salt) % REBUILD_KEYS;
 	uint32_t i;
 
 	switch (what) {
@@ -265,7 +271,7 @@ static void do_around(struct shmkv *kv, enum around what)
 		}
 		break;
 	case AROUND_REBUILD:
-		for (i = 0; i < REBUILD_KEYS; i++) {
+		for (i = 0; i <= n; i++) {
 			snprintf(key, sizeof(key), "r-%u", i);
 			CHECK_EQ(shmkv_put(kv, KEY(key), shmkv_uint(i), NULL), 0);
 			CHECK_EQ(shmkv_del(kv, KEY(key)), 0);
@@ -546,7 +552,7 @@ static bool play(struct stage *stage, const struct one *c)
 	order->token = token;
 
 	over = actor_go(stage, c->at);
-	do_around(kv, script->before);
+	do_around(kv, script->before, c->at);
 	for (i = 0; i < script->n; i++) {
 		calls[i] = (struct call){ script->steps[i].op, next_id + 2 + i, 0,
 					  script->steps[i].len };
@@ -555,7 +561,7 @@ static bool play(struct stage *stage, const struct one *c)
 			calls[i].op = INCR;
 		answers[i] = run(kv, "k", &calls[i], 0);
 	}
-	do_around(kv, script->after);
+	do_around(kv, script->after, ~c->at);
 
 	killed = c->kill && !over;
 	if (killed) {
@@ -634,8 +640,8 @@ static bool repeated(struct stage *stage)
 
 static void whoever_is_stopped_at_any_instruction_has_done_it_or_not(void)
 {
-	const char *mode = getenv("SHMKV_SWEEP");
-	uint64_t points = mode && strcmp(mode, "full") == 0 ? 400 : 6;
+	const char *mode = getenv("SHMKV_SWEEP"), *some = getenv("SKV_STEPS_POINTS");
+	uint64_t points = mode && strcmp(mode, "full") == 0 ? 300 : 6;
 	uint64_t state = skv_test_seed(), n_cases = 0, n_inside = 0, n_all, stride;
 	struct stage stage;
 	struct one c;
@@ -651,10 +657,15 @@ static void whoever_is_stopped_at_any_instruction_has_done_it_or_not(void)
 	actor_start(&stage);
 	if (skv_test_is_slow())
 		points = 1;
+	if (some && strtoull(some, NULL, 10) > 0)
+		points = strtoull(some, NULL, 10);
+	if (some && *some)
+		points = strtoull(some, NULL, 10);
 	for (op = 0; op < OP_N && !repeated(&stage); op++) {
 		for (present = 0; present < 2; present++) {
 			n_all = count_instructions(&stage, (enum op)op, present);
-			stride = 1 + n_all / points;
+			/* Reads are the shortest, and all of one depends on when it looks. */
+			stride = 1 + n_all / (op <= VIEW ? 10 * points : points);
 			for (script = 0; script < ARRAY_LEN(scripts); script++) {
 				c = (struct one){ (enum op)op, script, present, 0, false };
 				/* The beginning differs, so that all instructions have their turn. */

@@ -2,7 +2,8 @@
 /*
  * maps-lfht: liburcu's hash table, which any number of threads read and write without locks. It
  * leaves hashing and memory to its user: here XXH3, malloc, and free behind one grace period for
- * each loop.
+ * each loop. It is given its size in advance: by itself it would grow in a thread of its own,
+ * which on a busy machine comes too late, and then an insert takes milliseconds.
  */
 #include "bench/maps.h"
 
@@ -60,10 +61,12 @@ struct lfht {
 static void *lfht_make(uint64_t n)
 {
 	struct lfht *map = calloc(1, sizeof(*map));
+	unsigned long buckets = 64;
 
-	(void)n;
+	while (buckets < n)
+		buckets *= 2;
 	if (map)
-		map->table = cds_lfht_new_flavor(64, 64, 0, CDS_LFHT_AUTO_RESIZE, &urcu_bp_flavor, NULL);
+		map->table = cds_lfht_new_flavor(buckets, buckets, 0, 0, &urcu_bp_flavor, NULL);
 	if (!map || !map->table)
 		abort();
 	return map;

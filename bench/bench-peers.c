@@ -475,10 +475,10 @@ int bench_peers(const struct bench_options *options)
 	int r;
 
 	r = run_all(&cells, options);
-	if (r == 0) {
-		cells_settle(&cells);
-		r = peer_report(&cells, options);
-	}
+	/* Also what was measured before something failed. */
+	cells_settle(&cells);
+	if (peer_report(&cells, options))
+		r = 1;
 	cells_free(&cells);
 	return r;
 }

@@ -118,17 +118,21 @@ double cells_median(double *numbers, unsigned int n)
 void cells_settle(struct cells *cells)
 {
 	struct cell *cell;
-	size_t i;
+	size_t i, n = 0;
 
 	for (i = 0; i < cells->n; i++) {
 		cell = cells->cells[i];
+		if (cell->n_rounds == 0) {
+			free(cell);
+			continue;
+		}
+		cells->cells[n++] = cell;
 		cell->median = cells_median(cell->ns, cell->n_rounds);
 		cell->cpu_median = cells_median(cell->cpu_ns, cell->n_rounds);
-		if (cell->n_rounds > 0) {
-			cell->low = cell->ns[cell->n_rounds / 4];
-			cell->high = cell->ns[cell->n_rounds - 1 - cell->n_rounds / 4];
-		}
+		cell->low = cell->ns[cell->n_rounds / 4];
+		cell->high = cell->ns[cell->n_rounds - 1 - cell->n_rounds / 4];
 	}
+	cells->n = n;
 }
 
 const struct cell *cells_beside(const struct cells *cells, const struct cell *cell,

@@ -86,7 +86,7 @@ struct cell_kill *cells_add_kill(struct cells *cells, const struct peer *peer);
 struct cell_wake *cells_add_wake(struct cells *cells, const char *name);
 void cells_free(struct cells *cells);
 
-/* When all rounds are done. */
+/* When all rounds are done, or the run has failed: cells without a round are dropped. */
 void cells_settle(struct cells *cells);
 
 double cells_median(double *numbers, unsigned int n);

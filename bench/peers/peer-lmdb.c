@@ -103,8 +103,8 @@ static inline int peer_get_many(struct seat *seat, uint8_t (*keys)[PEER_KEY_LEN]
 	return r;
 }
 
-static inline int put_some(struct seat *seat, uint8_t (*keys)[PEER_KEY_LEN],
-			   const uint8_t *values, size_t len, unsigned int n)
+static inline int try_put(struct seat *seat, uint8_t (*keys)[PEER_KEY_LEN], const uint8_t *values,
+			  size_t len, unsigned int n)
 {
 	unsigned int i;
 	MDB_val k, v;
@@ -124,6 +124,17 @@ static inline int put_some(struct seat *seat, uint8_t (*keys)[PEER_KEY_LEN],
 		return code_of(r);
 	}
 	return code_of(mdb_txn_commit(txn));
+}
+
+/* A reader that was killed keeps pages from being used again until somebody looks for it. */
+static inline int put_some(struct seat *seat, uint8_t (*keys)[PEER_KEY_LEN],
+			   const uint8_t *values, size_t len, unsigned int n)
+{
+	int r = try_put(seat, keys, values, len, n), dead = 0;
+
+	if (r == -ENOSPC && mdb_reader_check(seat->env, &dead) == 0 && dead > 0)
+		r = try_put(seat, keys, values, len, n);
+	return r;
 }
 
 static inline int peer_put(struct seat *seat, const uint8_t *key, const uint8_t *value, size_t len)

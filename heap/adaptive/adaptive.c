@@ -765,6 +765,7 @@ static int clear_locked(struct skv_adaptive *map, uint64_t *ret_removed)
 	map->n_tables = 1;
 	map->move_pos = 0;
 	map->patience = 0;
+	map->settling = 0;
 	skv_heap_bump(&map->heap.deletes, (int64_t)removed);
 	skv_heap_bump(&map->heap.count, -(int64_t)removed);
 	if (!skv_rcu_is_alone())
